@@ -1,0 +1,58 @@
+"""What an asset says about its needs: `@asset(**gpus(1))`.
+
+What belongs here: helpers for definitions, and the tag that carries the need to the executor. What does not: anything that needs a run.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dagster import DagsterInstance
+
+GPUS_TAG = "gpu_executor/gpus"
+MAX_GPUS = 16
+GPU_POOL = "gpu"
+HEAVY_CPU_POOL = "heavy_cpu"
+
+
+def gpus(count: int = 1, pool: str = GPU_POOL) -> dict[str, Any]:
+    """Arguments for `@asset`, `@multi_asset`, `@op` or `@asset_check` whose step needs `count` GPUs.
+
+    The tag makes the executor lease the devices; the pool makes the need visible in the queue.
+
+    Raises:
+        ValueError: `count` is not a whole number from 1 to 16, or `pool` is empty.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_GPUS:
+        raise ValueError(f"gpus() takes a whole number from 1 to {MAX_GPUS}, found {count!r}")
+    if not pool:
+        raise ValueError("gpus() needs the name of a pool")
+    return {"op_tags": {GPUS_TAG: str(count)}, "pool": pool}
+
+
+def heavy_cpu(pool: str = HEAVY_CPU_POOL) -> dict[str, Any]:
+    """Arguments for a step without GPU that fills cores or memory by itself: a pool of its own, so that few run at once."""
+    return {"pool": pool}
+
+
+def gpus_of(tags: Mapping[str, str]) -> int:
+    """The number of GPUs that a step's tags ask for; 0 without the tag.
+
+    Raises:
+        ValueError: the tag was written by hand, and wrongly.
+    """
+    text = tags.get(GPUS_TAG, "0")
+    if not text.isdecimal() or int(text) > MAX_GPUS:
+        raise ValueError(f"the tag {GPUS_TAG} must be a whole number up to {MAX_GPUS}, found {text!r}")
+    return int(text)
+
+
+def set_pool_limits(instance: DagsterInstance, limits: Mapping[str, int]) -> None:
+    """Give pools their limits, so that the queue starts no more runs of a pool than it has room for.
+
+    Writes only what differs. Needs an instance whose event log has concurrency limits (SQLite, PostgreSQL).
+    """
+    storage = instance.event_log_storage
+    known = {pool.name: pool.limit for pool in storage.get_pool_limits() if not pool.from_default}
+    for pool, limit in limits.items():
+        if known.get(pool) != limit:
+            storage.set_concurrency_slots(pool, limit)

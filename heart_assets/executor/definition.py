@@ -1,0 +1,119 @@
+"""The executor: its config, and how it is built.
+
+What belongs here: the definition that a code location uses. What does not: how steps are launched (`step_handler`).
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dagster import Array, DagsterEvent, ExecutorDefinition, Field, InitExecutorContext, Int, Noneable, ScalarUnion, StringSource, executor
+
+from heart_assets.executor.dagster_internals import (
+    RetryMode,
+    StepDelegatingExecutor,
+    get_retries_config,
+    multiple_process_executor_requirements,
+)
+from heart_assets.executor.devices import AUTO, available_cores, find_devices
+from heart_assets.executor.step_handler import LocalStepHandler
+
+
+def build_gpu_executor(
+    *,
+    devices: str | Sequence[str] = AUTO,
+    cpu_slots: int | None = None,
+    lock_folder: str | Path | None = None,
+    max_concurrent: int | None = None,
+    grace_seconds: float = 10.0,
+    interval_seconds: float = 0.1,
+    warm_start: bool = True,
+) -> ExecutorDefinition:
+    """An executor for `Definitions(executor=...)`, with these defaults for its config, which a run may override.
+
+    Each step is a process. A step whose asset is declared with `gpus(n)` first leases n devices; others see none.
+
+    Args:
+        devices: "auto", or names of devices (best UUIDs; any names serve where there is no GPU, to try things).
+        cpu_slots: on a machine without GPU, how many steps with `gpus()` may run at once; default one per core, at most 8.
+        lock_folder: see `default_lock_folder`.
+        max_concurrent: how many steps of one run may be under way (those that wait for a device count); default the number of cores.
+        grace_seconds: how long a step may take to end when its run is cancelled, before it is killed.
+        interval_seconds: how often the run's events and the health of its steps are looked at.
+        warm_start: fork steps from a process that has loaded the code location (see `template`); otherwise each is a new interpreter, which is
+            slower, and needed where loading the code location starts threads or touches a GPU.
+    """
+    schema = {
+        "devices": Field(
+            ScalarUnion(scalar_type=str, non_scalar_schema=Array(str)),
+            default_value=devices if isinstance(devices, str) else list(devices),
+            description="auto (the machine's GPUs by UUID, or CPU slots where there is none), or a list of names of devices.",
+        ),
+        "cpu_slots": optional(Int, cpu_slots, "Only without a GPU: how many steps that ask for one may run at once. Default: one per core, at most 8."),
+        "lock_folder": optional(
+            StringSource,
+            str(lock_folder) if lock_folder else None,
+            "Folder on a local disk that holds the locks of the devices; the same for all who share them. Default: in the system's temporary folder.",
+        ),
+        "max_concurrent": optional(Int, max_concurrent, "How many steps of one run may be under way. Default: the number of cores."),
+        "grace_seconds": Field(float, default_value=grace_seconds, description="Time for a cancelled step to end before it is killed."),
+        "interval_seconds": Field(float, default_value=interval_seconds, description="How often events and the health of steps are looked at."),
+        "warm_start": Field(bool, default_value=warm_start, description="Fork steps from a process that has loaded the code location."),
+        "retries": get_retries_config(),
+    }
+
+    @executor(name="gpu_executor", config_schema=schema, requirements=multiple_process_executor_requirements())
+    def definition(init_context: InitExecutorContext) -> GpuExecutor:
+        """Steps as processes on this machine, with leases on its GPUs."""
+        config = init_context.executor_config
+        handler = LocalStepHandler(
+            devices=config["devices"],
+            cpu_slots=config["cpu_slots"],
+            lock_folder=Path(config["lock_folder"] or default_lock_folder()),
+            grace_seconds=config["grace_seconds"],
+            warm_start=config["warm_start"],
+        )
+        return GpuExecutor(
+            handler,
+            retries=RetryMode.from_config(config["retries"]),
+            sleep_seconds=config["interval_seconds"],
+            check_step_health_interval_seconds=0,  # at each look: it costs a system call
+            max_concurrent=config["max_concurrent"] or available_cores(),
+        )
+
+    return definition
+
+
+def optional(config_type: Any, default: Any, description: str) -> Field:
+    """A field that may be left out or be null."""
+    return Field(Noneable(config_type), default_value=default, is_required=False, description=description)
+
+
+def default_lock_folder() -> Path:
+    """A folder of this user in the system's temporary folder: it keeps devices apart between this user's runs, of any code location."""
+    return Path(tempfile.gettempdir()) / f"gpu_executor-{os.getuid()}"
+
+
+def count_devices(devices: str | Sequence[str] = AUTO, cpu_slots: int | None = None) -> int:
+    """How many steps with `gpus(1)` can run at once on this machine: the limit that their pool should have."""
+    return len(find_devices(devices, cpu_slots))
+
+
+class GpuExecutor(StepDelegatingExecutor):
+    """Dagster's executor of separate steps, with a handler that must be closed."""
+
+    def __init__(self, handler: LocalStepHandler, **options: Any):
+        super().__init__(handler, **options)
+        self._handler = handler
+
+    def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[DagsterEvent]:
+        """Execute the plan; then let the processes end that are still closing their resources after the step's last event."""
+        try:
+            yield from super().execute(plan_context, execution_plan)
+        finally:
+            self._handler.close()
+
+
+gpu_executor = build_gpu_executor()

@@ -1,0 +1,148 @@
+"""A warm interpreter that steps are forked from, so that each need not import everything again.
+
+What belongs here: the process itself (`python -m ... <descriptor>`) and the handle that a run worker has on it. What does not: what
+a step is; here it is a Python module that is run as `python -m module arguments` would run it.
+
+Most of a short step's life is importing Dagster and the code location. The template has done that once; it has no
+threads, no open database and no device, so forking it is safe as long as importing the code location starts none of these.
+
+A step must be its run worker's child, to be waited for and to end with it. The template cannot give birth to a child of somebody else, but
+to a grandchild whose parent ends at once; and Linux hands such an orphan to the nearest ancestor that calls itself a "subreaper": the run worker.
+"""
+
+import ctypes
+import gc
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from heart_assets.executor import lease
+
+PR_SET_CHILD_SUBREAPER = 36
+START_SECONDS = 120.0
+LENGTH_BYTES = 8
+
+
+class Template:
+    """A run worker's handle on its template process; it ends with this process at the latest.
+
+    Args:
+        warm_up: given to `dagster_internals.warm_up` in the template: what to load.
+    """
+
+    def __init__(self, warm_up: str):
+        if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
+        self._socket, theirs = socket.socketpair()
+        self._socket.settimeout(START_SECONDS)
+        with theirs:
+            command = [sys.executable, "-m", __name__, str(theirs.fileno())]
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True)
+        send(self._socket, {"parent": os.getpid(), "warm_up": warm_up})
+
+    def start(self, module: Sequence[str], environment: Mapping[str, str], order: Mapping[str, Any], output: int, tell: int) -> int:
+        """Start `python -m *module` with a lease as `order` says (see `lease.main`); return its process id.
+
+        `output` and `tell` are descriptors, for what it writes and for the news of its lease.
+
+        Raises:
+            OSError: the template has ended, or does not answer.
+        """
+        send(self._socket, {"module": list(module), "environment": dict(environment), "order": dict(order)}, [output, tell])
+        message, _ = receive(self._socket)
+        return message["pid"]
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+
+def main(descriptor: int) -> None:
+    """Load things, then fork a step for each request until the other side closes the socket."""
+    with socket.socket(fileno=descriptor) as requests:
+        setting, _ = receive(requests)
+        lease.die_with_parent(signal.SIGKILL, setting["parent"])
+        warm(setting["warm_up"])
+        gc.freeze()  # what is loaded stays: no collection in a step need look at it, which would copy its pages
+        while True:
+            try:
+                request, descriptors = receive(requests)
+            except EOFError:
+                return
+            child = os.fork()
+            if child == 0:
+                break
+            os.waitpid(child, 0)
+            for received in descriptors:
+                os.close(received)
+        between = os.getpid()
+        if grandchild := os.fork():
+            send(requests, {"pid": grandchild})
+            os._exit(0)
+    become_step(request, descriptors, between)
+
+
+def warm(what: str) -> None:
+    """Load what steps need. If that fails, steps will fail with the same error, and report it."""
+    try:
+        from heart_assets.executor import dagster_internals
+
+        dagster_internals.warm_up(what)
+    except Exception as error:
+        print(f"warming up failed: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+def become_step(request: dict[str, Any], descriptors: Sequence[int], orphaned_by: int) -> None:
+    """In the forked grandchild: take the lease, and run the module."""
+    os.setsid()
+    while os.getppid() == orphaned_by:
+        time.sleep(0.001)
+    lease.die_with_parent(signal.SIGKILL, request["order"]["parent"])
+    output, tell = descriptors
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.environ.update(lease.prepare({**request["order"], "tell": tell}))
+    os.close(tell)
+    name, *arguments = request["module"]
+    sys.argv = [name, *arguments]
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def send(to: socket.socket, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
+    """Send JSON, its length before it, and descriptors."""
+    data = json.dumps(message).encode()
+    socket.send_fds(to, [len(data).to_bytes(LENGTH_BYTES, "big")], list(descriptors))
+    to.sendall(data)
+
+
+def receive(source: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Receive what `send` sent.
+
+    Raises:
+        EOFError: the other side has closed.
+    """
+    head, descriptors, _, _ = socket.recv_fds(source, LENGTH_BYTES, 2)
+    data = b""
+    missing = int.from_bytes(head, "big") if head else 0
+    if not missing:
+        raise EOFError
+    while missing:
+        part = source.recv(missing)
+        if not part:
+            raise EOFError
+        data += part
+        missing -= len(part)
+    return json.loads(data), list(descriptors)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,45 @@
+"""The study's Dagster home: the folder that holds its runs, and the environment in which Dagster's processes start.
+
+Each study has a home of its own below `.dagster_home`, since two studies have the same asset keys. A DAGSTER_HOME that
+is already set is respected.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import dagster as dg
+
+from heart_assets.executor import GPU_POOL, HEAVY_CPU_POOL, count_devices, set_pool_limits
+from heart_assets.ledger import Study
+from heart_assets.partitions import HEART_DELIVERIES, LIVER_DELIVERIES
+from heart_assets.settings import STUDY_FILE_VARIABLE, StudySettings
+
+PROJECT = Path(__file__).resolve().parent.parent
+WORKSPACE = PROJECT / "workspace.yaml"
+HEAVY_STEPS_AT_ONCE = 1
+
+
+def prepare_home(settings: StudySettings, study_file: Path) -> Path:
+    """Make the study's Dagster home if need be, and set the environment that every Dagster process of it inherits."""
+    os.environ[STUDY_FILE_VARIABLE] = str(study_file)
+    home = Path(os.environ.get("DAGSTER_HOME") or PROJECT / ".dagster_home" / settings.name).resolve()
+    os.environ["DAGSTER_HOME"] = str(home)
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        shutil.copyfile(PROJECT / "dagster.yaml", home / "dagster.yaml")
+    return home
+
+
+def prepare_instance(instance: dg.DagsterInstance, study: Study) -> None:
+    """Register the deliveries that lie in the raw folders, and give the pools this machine's limits.
+
+    Raises:
+        RawDataError: there are no deliveries.
+        DeviceError: `compute.devices` names what this machine does not have.
+    """
+    compute = study.settings.compute
+    devices = compute.devices if isinstance(compute.devices, str) else list(compute.devices)
+    set_pool_limits(instance, {GPU_POOL: count_devices(devices, compute.cpu_slots), HEAVY_CPU_POOL: HEAVY_STEPS_AT_ONCE})
+    for partitions, found in ((HEART_DELIVERIES, study.heart_deliveries()), (LIVER_DELIVERIES, study.liver_deliveries())):
+        instance.add_dynamic_partitions(str(partitions.name), found)

@@ -1,0 +1,265 @@
+"""One training, from a table of rows to a `TrainedModel`, resumable after every epoch.
+
+What belongs here: the loop, the optimiser, the averaged weights, and what a checkpoint holds. What does not: layers
+(networks.py), pixels (clips.py, augment.py), the checkpoint's file (checkpoint.py).
+
+Everything random comes from two states that the training owns: a CPU generator for the order and the augmentation, and
+torch's global state (initial weights, dropout), which is forked, so the caller's is untouched. On one kind of CPU with
+one number of threads, the same inputs and seed give the same bits, interrupted or not.
+"""
+
+import copy
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import huber_loss, mse_loss
+
+from heart_assets.files import digest
+from heart_assets.learning.augment import network_input, no_changes, random_changes
+from heart_assets.learning.checkpoint import load_checkpoint, save_checkpoint
+from heart_assets.learning.clips import Clips
+from heart_assets.learning.device import compute_device, forward, machine
+from heart_assets.learning.models import HISTORY_COLUMNS, LearningError, TrainedModel
+from heart_assets.learning.networks import build_network
+from heart_assets.learning.prediction import one_pass
+from heart_assets.learning.rows import check_training_rows
+from heart_assets.settings import TrainingSettings
+from heart_assets.store import VideoStore
+
+CODE_VERSION = "1"  # raise it when the same inputs give another model
+WARM_UP = 0.25  # share of the steps until the learning rate peaks
+LARGEST_GRADIENT = 1.0  # norm, on the standardised age
+VALIDATION_BATCH = 32
+
+logger = logging.getLogger(__name__)
+
+
+def train_model(
+    videos: VideoStore,
+    rows: pd.DataFrame,
+    training: TrainingSettings,
+    spacing_mm: float,
+    seed: int,
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+) -> TrainedModel:
+    """Train one network on the rows whose split is `train`; `val` is watched, and only chosen on if the settings say so.
+
+    Args:
+        videos: the view's store.
+        rows: columns index (position in the store), study_id, participant_id, visit, age (years), split (train, val, test).
+        training: see `TrainingSettings`.
+        spacing_mm: pixel spacing of the stored videos.
+        seed: of this very training (the caller mixes view and fold in).
+        checkpoint: file that is rewritten after every epoch, and from which an interrupted training goes on. It stays
+            when training has ended (and then gives the same model at once); the caller removes it with the model safe.
+        on_epoch: called after every epoch, and after its checkpoint, with the epoch's row of the history and `epochs`.
+
+    Raises:
+        LearningError: the rows, the store and the settings do not fit (before any training), or training diverged.
+    """
+    check_training_rows(rows, len(videos))
+    device = compute_device()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        run = _Run(videos, rows, training, spacing_mm, seed, device)
+        if checkpoint is not None:
+            run.resume(checkpoint)
+        while run.epoch < training.epochs:
+            row = run.one_epoch()
+            if checkpoint is not None:
+                save_checkpoint(checkpoint, run.key, run.state())
+            if on_epoch is not None:
+                on_epoch({**row, "epochs": training.epochs})
+        return run.model()
+
+
+class _Run:
+    """The state of one training: built anew or resumed, moved on by one epoch at a time."""
+
+    def __init__(
+        self, videos: VideoStore, rows: pd.DataFrame, training: TrainingSettings, spacing_mm: float, seed: int, device: torch.device
+    ):
+        self.training, self.device, self.seed, self.spacing_mm = training, device, seed, spacing_mm
+        train, val = (rows[rows["split"] == split] for split in ("train", "val"))
+        self.train_ages, self.val_ages = train["age"].to_numpy(float), val["age"].to_numpy(float)
+        self.mean, self.sd = float(self.train_ages.mean()), float(self.train_ages.std())
+        self.pixel_mm = spacing_mm * training.downsample
+        self.train_clips = Clips(videos, train["index"].to_numpy(), training, device)
+        self.val_clips = Clips(videos, val["index"].to_numpy(), training, device)
+        self.key = _key(videos, rows, training, spacing_mm, seed, device)
+
+        network = build_network(training, self.train_clips.frames, self.train_clips.size)
+        self.network = network.to(device, memory_format=torch.channels_last_3d)
+        self.averaged = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(_decay_groups(self.network, training.weight_decay), fused=True)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.epoch = 0
+        self.history: list[list[float]] = []
+        self.best = copy.deepcopy(self.averaged.state_dict())
+        self.best_epoch = 0
+        self.started = time.monotonic()
+
+    def one_epoch(self) -> dict[str, float]:
+        """Train on every clip once, validate the averaged weights, and return the epoch's row of the history."""
+        losses, rate = [], 0.0
+        batches = list(self._batches())
+        for number, batch in enumerate(batches):
+            step = self.epoch * len(batches) + number
+            rate = one_cycle(step, self.training.epochs * len(batches), self.training.learning_rate)
+            losses.append(self._step(batch, step, rate))
+        train_losses = torch.stack(losses).cpu().numpy()
+        if not np.isfinite(train_losses).all():
+            at = int(np.flatnonzero(~np.isfinite(train_losses))[0]) + 1
+            raise LearningError(
+                f"training diverged: the loss is not a finite number at epoch {self.epoch + 1}, step {at} of {len(batches)}; "
+                "lower training.learning_rate"
+            )
+        self.epoch += 1
+        row = dict(zip(HISTORY_COLUMNS, [self.epoch, rate, float(train_losses.mean()), *self._validate()], strict=False))
+        if not math.isfinite(row["val_loss"]):
+            raise LearningError(f"training diverged: the averaged weights give no finite validation loss after epoch {self.epoch}")
+        if not self.history or row["val_rmse"] < min(earlier[HISTORY_COLUMNS.index("val_rmse")] for earlier in self.history):
+            self.best, self.best_epoch = copy.deepcopy(self.averaged.state_dict()), self.epoch
+        row["seconds"] = time.monotonic() - self.started
+        self.history.append(list(row.values()))
+        return row
+
+    def _batches(self) -> Iterator[np.ndarray]:
+        """All training rows in random order, in batches that differ by at most one row in size."""
+        order = torch.randperm(len(self.train_ages), generator=self.generator).numpy()
+        yield from np.array_split(order, math.ceil(len(order) / self.training.batch_size))
+
+    def _step(self, batch: np.ndarray, step: int, rate: float) -> Tensor:
+        """One step of the optimiser and of the average; returns the loss, left on the device."""
+        clips, training = self.train_clips, self.training
+        changes = random_changes(len(batch), training.augmentation, self.generator)
+        phases = torch.randint(clips.phases, (len(batch),), generator=self.generator).numpy()
+        video = clips.batch(batch, phases if training.augmentation.random_phase else np.zeros_like(phases))
+        target = torch.from_numpy((self.train_ages[batch] - self.mean) / self.sd).float().to(self.device)
+
+        self.network.train()
+        output = forward(self.network, network_input(video, changes, clips.size, self.pixel_mm), training.precision)
+        loss = _loss(training.loss)(output, target)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        _average(self.averaged, self.network, decay=min(0.999, (1 + step) / (10 + step)))
+        return loss.detach()
+
+    def _validate(self) -> tuple[float, float, float, float]:
+        """Loss, R2, RMSE and MAE of the averaged weights: first frame phase, unchanged clips."""
+        output = one_pass(self.averaged, self.val_clips, 0, no_changes, self.pixel_mm, self.training.precision, VALIDATION_BATCH)
+        standardised = torch.from_numpy((self.val_ages - self.mean) / self.sd).float()
+        loss = float(_loss(self.training.loss)(torch.from_numpy(output), standardised))
+        error = output.astype(float) * self.sd + self.mean - self.val_ages
+        spread = float(((self.val_ages - self.val_ages.mean()) ** 2).sum())
+        r2 = 1 - float((error**2).sum()) / spread if spread else math.nan
+        return loss, r2, math.sqrt((error**2).mean()), float(np.abs(error).mean())
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next epoch depends on."""
+        cuda = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []
+        return {
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "epoch": self.epoch,
+            "history": self.history,
+            "generator": self.generator.get_state(),
+            "torch": torch.get_rng_state(),
+            "cuda": cuda,
+        }
+
+    def resume(self, checkpoint: Path) -> None:
+        """Go back to the state in a checkpoint, if there is one of this training."""
+        state = load_checkpoint(checkpoint, self.key)
+        if state is None:
+            return
+        self.network.load_state_dict(state["network"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self.epoch, self.history = state["epoch"], state["history"]
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch"])
+        for value in state["cuda"]:
+            torch.cuda.set_rng_state(value, self.device)
+        self.started = time.monotonic() - self.history[-1][-1]
+        logger.info("Training goes on after epoch %d of %d.", self.epoch, self.training.epochs)
+
+    def model(self) -> TrainedModel:
+        """The model that the settings ask for: averaged weights at the end, or at the best validation RMSE."""
+        chosen = self.training.final_weights == "best_validation"
+        weights = {name: value.cpu().contiguous().numpy() for name, value in (self.best if chosen else self.averaged.state_dict()).items()}
+        if not all(np.isfinite(value).all() for value in weights.values()):
+            raise LearningError("training diverged: the final weights are not all finite numbers")
+        card = {
+            "network": self.training.network,
+            "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
+            "frames": self.train_clips.frames,
+            "size_px": self.train_clips.size,
+            "pixel_mm": self.pixel_mm,
+            "spacing_mm": self.spacing_mm,
+            "training": self.training.model_dump(mode="json"),
+            "target_mean": self.mean,
+            "target_sd": self.sd,
+            "seed": self.seed,
+            "code_version": CODE_VERSION,
+            "machine": machine(self.device),
+            "epoch": self.best_epoch if chosen else self.epoch,
+            "best_epoch": self.best_epoch,
+            "last_epoch": self.epoch,
+            "n_train": len(self.train_ages),
+            "n_val": len(self.val_ages),
+        }
+        return TrainedModel(weights, card, pd.DataFrame(self.history, columns=list(HISTORY_COLUMNS)).astype({"epoch": int}))
+
+
+def one_cycle(step: int, steps: int, peak: float) -> float:
+    """Learning rate of a step: up from peak / 25 to the peak along a cosine, then down to nothing along another."""
+    turn = WARM_UP * steps
+    if step < turn:
+        return peak * (0.04 + 0.96 * (1 - math.cos(math.pi * step / turn)) / 2)
+    return peak * (1 + math.cos(math.pi * (step - turn) / (steps - turn))) / 2
+
+
+def _loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    return huber_loss if name == "huber" else mse_loss
+
+
+def _decay_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Kernels and matrices decay; biases and norms do not."""
+    matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    vectors = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+
+
+@torch.no_grad()
+def _average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move the average towards the network: weights, and BatchNorm's statistics with them; counters are copied."""
+    pairs = list(zip(averaged.state_dict().values(), network.state_dict().values(), strict=True))
+    floats = [(old, new) for old, new in pairs if old.is_floating_point()]
+    torch._foreach_lerp_([old for old, _ in floats], [new for _, new in floats], 1 - decay)
+    for old, new in pairs:
+        if not old.is_floating_point():
+            old.copy_(new)
+
+
+def _key(videos: VideoStore, rows: pd.DataFrame, training: TrainingSettings, spacing_mm: float, seed: int, device: torch.device) -> str:
+    """Digest of all that decides a training's bits, the kind of machine included."""
+    table = rows[["index", "study_id", "age", "split"]].to_csv(index=False)
+    return digest([videos.digest, table, training.model_dump(mode="json"), spacing_mm, seed, CODE_VERSION, machine(device)])

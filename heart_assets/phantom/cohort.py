@@ -1,0 +1,146 @@
+"""The whole cohort on disk: studies, phenotypes, ground truth.
+
+What belongs here: the order of work, the tables, the record of what was made. What does not: how anything is made.
+"""
+
+import csv
+import io
+import json
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from heart_assets.files import write_text
+from heart_assets.phantom.defects import Defect, damage_file, damage_manifest, damage_series, plan_defects
+from heart_assets.phantom.people import Person, draw_people
+from heart_assets.phantom.studies import FRAMES, Series, cine, inline_function, liver_study, liver_t1_ms
+from heart_assets.phantom.traits import DIFFICULTIES, NAMES, TRAITS, Difficulty, expected_oracle_r2, oracle_age, r_squared
+from heart_assets.phantom.zips import manifest_lines, write_zip
+
+VISIT = 2
+NOTES = {
+    "demo": "Easy on purpose: a few strong traits carry nearly all of age, so that 160 people suffice to learn it. Not a measure of any method.",
+    "benchmark": "No trait correlates above 0.5 with age; most of the information is in motion and timing.",
+}
+
+
+def generate_cohort(
+    out: Path,
+    participants: int,
+    seed: int,
+    difficulty: Difficulty,
+    defect_rate: float = 0.05,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write a synthetic cohort in UK Biobank's layout.
+
+    Writes `heart/<delivery>/{eid}_20208_2_0.zip`, `liver/<delivery>/{eid}_20204_2_0.zip` (delivery: the first two digits of
+    the id), `phenotypes.csv` (UK Biobank's column names), `ground_truth.csv` (exact age, traits, the oracle's age) and
+    `cohort.json` (parameters, the oracle's R2, the defects planted). The bytes depend on participants, seed, difficulty and
+    defect_rate alone, not on workers.
+
+    Args:
+        out: folder; made if missing, files of the same name are replaced.
+        participants: 1 to 30,000.
+        seed: of everything random.
+        difficulty: "demo" (few strong traits, learnable from 160 people) or "benchmark".
+        defect_rate: share of heart studies with one planted defect.
+        workers: processes.
+        progress: called with (studies written, all).
+
+    Raises:
+        ValueError: a parameter out of its range.
+    """
+    if difficulty not in DIFFICULTIES:
+        raise ValueError(f"difficulty is one of {', '.join(DIFFICULTIES)}, not {difficulty!r}")
+    people = draw_people(participants, seed, difficulty)
+    plan = plan_defects(participants, defect_rate, seed)
+    _write_tables(out, people, difficulty, {"participants": participants, "seed": seed, "difficulty": difficulty, "defect_rate": defect_rate}, plan)
+    work = partial(_write_person, out, difficulty)
+    defects = [plan.get(place) for place in range(participants)]
+    if workers == 1:
+        _report(map(work, people, defects), participants, progress)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        _report(pool.map(work, people, defects, chunksize=4), participants, progress)
+
+
+def _report(done, total: int, progress: Callable[[int, int], None] | None) -> None:
+    for number, _ in enumerate(done, start=1):
+        if progress is not None:
+            progress(number, total)
+
+
+def _write_person(out: Path, difficulty: Difficulty, person: Person, defect: Defect | None) -> None:
+    rng = np.random.default_rng([person.seed, 20208])
+    comma_dates = bool(rng.random() < 0.15) or (defect is not None and defect.kind == "manifest_comma_dates")
+    manifest_name = "manifest.cvs" if rng.random() < 0.3 else "manifest.csv"
+    series = damage_series(heart_study(person, difficulty, defect, rng), defect, rng)
+    manifest = damage_manifest(manifest_lines(series, comma_dates), defect, rng)
+    path = out / "heart" / person.delivery / f"{person.eid}_20208_{VISIT}_0.zip"
+    stray = {"Thumbs.db": b"\0" * 64, "report.txt": b"no images in here\n"} if defect is not None and defect.kind == "stray_files" else {}
+    write_zip(path, series, manifest, rng, manifest_name, stray)
+    damage_file(path, defect)
+    liver = liver_study(person)
+    path = out / "liver" / person.delivery / f"{person.eid}_20204_{VISIT}_0.zip"
+    write_zip(path, liver, "\n".join(manifest_lines(liver)) + "\n", rng)
+
+
+def heart_study(person: Person, difficulty: Difficulty, defect: Defect | None, rng: np.random.Generator) -> list[Series]:
+    """The series of a heart study in acquisition order: 3ch and 4ch, at times 2ch and the scanner's InlineVF."""
+    compression = str(rng.choice(["none", "rle", "jpeg2000"], p=[0.97, 0.015, 0.015]))
+    views = (["2ch"] if rng.random() < 0.04 else []) + ["3ch", "4ch"]
+    series = []
+    for number, view in enumerate(views, start=5):
+        hit = defect is not None and defect.view == view
+        frames = int(rng.integers(20, 40)) if hit and defect.kind == "fewer_frames" else FRAMES
+        series.append(cine(person, view, 2 * number, difficulty, frames, compression, not (hit and defect.kind == "missing_trigger_time")))
+    if rng.random() < 0.1:
+        series.append(inline_function(person, 31, difficulty))
+    return series
+
+
+def _write_tables(out: Path, people: Sequence[Person], difficulty: Difficulty, parameters: dict, plan: dict[int, Defect]) -> None:
+    scores, male = np.stack([person.scores for person in people]), np.array([person.male for person in people])
+    ages = np.array([person.age for person in people])
+    static = np.array([trait.static for trait in TRAITS])
+    oracle = oracle_age(scores, male, difficulty)
+    truth = [["participant_id", "visit", "age", "sex", *NAMES, "liver_t1_ms", "oracle_age"]]
+    truth += [
+        [p.eid, VISIT, f"{p.age:.6f}", "FM"[p.male], *(f"{p.traits[name]:.6g}" for name in NAMES), f"{liver_t1_ms(p):.2f}", f"{best:.4f}"]
+        for p, best in zip(people, oracle, strict=True)
+    ]
+    record = parameters | {
+        "note": NOTES[difficulty],
+        "oracle_r2": r_squared(ages, oracle) if len(people) > 1 else None,
+        "oracle_r2_static_traits": r_squared(ages, oracle_age(scores, male, difficulty, static)) if len(people) > 1 else None,
+        "oracle_r2_expected": expected_oracle_r2(difficulty),
+        "defects": [
+            {"study_id": f"{people[k].eid}_{VISIT}_0", "defect": plan[k].kind, "view": plan[k].view, "views": plan[k].outcome()} for k in sorted(plan)
+        ],
+    }
+    write_text(out / "ground_truth.csv", _csv(truth))
+    write_text(out / "phenotypes.csv", _csv(_phenotypes(people)))
+    write_text(out / "cohort.json", json.dumps(record, indent=1) + "\n")
+
+
+def _phenotypes(people: Sequence[Person]) -> list[list]:
+    rows: list[list] = [["eid", "31-0.0", "34-0.0", "52-0.0", "53-2.0", "54-2.0", "21003-2.0", "50-2.0", "21002-2.0"]]
+    for p in people:
+        height = round((176 if p.male else 163) * p.scan.size / (1.10 if p.male else 1.03))
+        weight = round(26.5 * p.scan.girth**2 * (height / 100) ** 2, 1)
+        rows.append([p.eid, p.male, p.birth_year, p.birth_month, p.visit_date.isoformat(), 11025 + p.seed % 3, int(p.age), height, weight])
+    return rows
+
+
+def _csv(rows: Sequence[Sequence]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
