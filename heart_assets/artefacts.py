@@ -73,6 +73,8 @@ def write(layout: StudyLayout, record: Record, value: Any) -> None:
     else:
         save_model(value, layout.model(*view_and_fold(partition)))
     write_record(record_path, record)
+    if asset == "trained_model":
+        layout.checkpoint(*view_and_fold(partition)).unlink(missing_ok=True)
 
 
 def read(layout: StudyLayout, asset: str, partitions: Sequence[str]) -> Any:

@@ -17,7 +17,9 @@ CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
     "fold_split": {"no_leak": (True, "train, validation and test share no participant, data fold or family")},
     "trained_model": {"better_than_the_mean": (False, "validation R2 above 0: better than predicting the mean age")},
     "predictions": {"complete": (True, "every study of each split exactly once, with a finite prediction")},
-    "ensemble_predictions": {"complete": (True, "every participant and visit that any view predicts exactly once, with a finite prediction")},
+    "ensemble_predictions": {
+        "complete": (True, "every participant and visit that any view predicts exactly once, with a finite prediction")
+    },
     "scores": {"everyone_tested_once": (True, "every participant with a usable video and an age in exactly one test table per view")},
 }
 

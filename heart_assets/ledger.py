@@ -114,7 +114,10 @@ class Study:
                 yield from self._versions("phenotypes")
                 yield from self._videos(*self.views)
                 models = self.model_source()
-                yield "trained_model", digest({key: record.data_version for key in models.view_folds if (record := models.record("trained_model", key))})
+                yield (
+                    "trained_model",
+                    digest({key: record.data_version for key in models.view_folds if (record := models.record("trained_model", key))}),
+                )
 
     def model_source(self) -> "Study":
         """The study whose models predict here: this one, or the one that `models_from` names."""

@@ -40,14 +40,11 @@ def partitions_of(study: Study, job: str) -> list[str | None]:
 
 
 def outdated_runs(study: Study, job: str) -> list[RunSpec]:
-    """One run for each partition of a job in which an asset does not hold; an observation is always due."""
+    """One run for each partition of a job in which an asset does not hold; raw material is observed if it is to be cleaned."""
+    if job.startswith("observe"):
+        return [RunSpec(job)] if outdated_runs(study, job.replace("observe", "ingest")) else []
     assets = job_assets(study.settings)[job]
-    due = [
-        key
-        for key in partitions_of(study, job)
-        if job.startswith("observe") or any(study.why_outdated(asset, key or "") for asset in assets)
-    ]
-    return [RunSpec(job, key) for key in due]
+    return [RunSpec(job, key) for key in partitions_of(study, job) if any(study.why_outdated(asset, key or "") for asset in assets)]
 
 
 def stages(study: Study) -> Iterator[list[str]]:

@@ -28,9 +28,7 @@ def declare(settings: StudySettings) -> list[dg.ScheduleDefinition]:
         return []
 
     @dg.schedule(name="weekly_predictions", job_name="train", cron_schedule=settings.schedule.cron)
-    def weekly_predictions(
-        context: dg.ScheduleEvaluationContext, study: dg.ResourceParam[Study]
-    ) -> list[dg.RunRequest] | dg.SkipReason:
+    def weekly_predictions(context: dg.ScheduleEvaluationContext, study: dg.ResourceParam[Study]) -> list[dg.RunRequest] | dg.SkipReason:
         day = context.scheduled_execution_time.date().isoformat()
         requests = [
             dg.RunRequest(

@@ -50,8 +50,9 @@ class RawSettings(_Section):
     heart: Path = Field(description="Folder of the cine studies (UK Biobank field 20208, or DICOM folders).")
     liver: Path | None = Field(None, description="Folder of the liver ShMOLLI zips (UK Biobank field 20204), if any.")
     phenotypes: tuple[Path, ...] = Field(
-        (), description="CSV tables with ages (UK Biobank column names, or participant_id, visit, age, sex). With none, and "
-        "DICOM folders, PatientAge and PatientSex are read from the headers."
+        (),
+        description="CSV tables with ages (UK Biobank column names, or participant_id, visit, age, sex). With none, and "
+        "DICOM folders, PatientAge and PatientSex are read from the headers.",
     )
     withdrawn: Path | None = Field(None, description="Text file, one withdrawn participant id per line: purged everywhere.")
     default_visit: int = Field(2, ge=0, le=99, description="Visit of a DICOM folder whose name carries none (2 = UK Biobank imaging).")
@@ -61,9 +62,15 @@ class RawSettings(_Section):
 class ViewSettings(_Section):
     """How one long-axis view is recognised among the series of a study."""
 
-    series: tuple[Pattern, ...] = Field(min_length=1, description="Regular expressions searched in SeriesDescription, upper and lower case alike.")
-    usual_normal: Vector3 = Field(description="Usual plane normal in LPS (sign free); a series closer to another view's is flagged as mislabelled.")
-    image_right: Vector3 = Field(description="Patient direction (LPS) that must point to the image's right: patient left in 4ch, posterior in 3ch.")
+    series: tuple[Pattern, ...] = Field(
+        min_length=1, description="Regular expressions searched in SeriesDescription, upper and lower case alike."
+    )
+    usual_normal: Vector3 = Field(
+        description="Usual plane normal in LPS (sign free); a series closer to another view's is flagged as mislabelled."
+    )
+    image_right: Vector3 = Field(
+        description="Patient direction (LPS) that must point to the image's right: patient left in 4ch, posterior in 3ch."
+    )
 
     @field_validator("usual_normal", "image_right")
     @classmethod
@@ -78,7 +85,8 @@ class SeriesSettings(_Section):
 
     skip: tuple[Pattern, ...] = Field(("InlineVF",), description="Series whose description matches any of these are never a view.")
     overrides: dict[str, str] = Field(
-        default_factory=dict, description="SeriesInstanceUID -> view name, or `none`: decides over every other rule (for mislabelled series)."
+        default_factory=dict,
+        description="SeriesInstanceUID -> view name, or `none`: decides over every other rule (for mislabelled series).",
     )
 
 
@@ -88,9 +96,15 @@ class GeometrySettings(_Section):
     frames: int = Field(50, ge=2, le=256, description="Frames per stored cine; other counts are resampled in time.")
     size_px: int = Field(160, ge=16, le=512, description="Height and width of the stored video, pixels.")
     spacing_mm: float = Field(1.8, gt=0.2, le=10, description="Pixel spacing of the stored video, mm.")
-    down: Vector3 = Field((0.5, -0.5, -0.7), description="Patient direction (LPS) that, projected into the plane, points down in the image.")
-    max_shift_mm: float = Field(60.0, ge=0, le=200, description="Largest shift from the image centre to the heart; longer ones are capped and flagged.")
-    crop_mm: float = Field(160.0, gt=10, description="Side of the square around the heart inside which grey-value percentiles are taken, mm.")
+    down: Vector3 = Field(
+        (0.5, -0.5, -0.7), description="Patient direction (LPS) that, projected into the plane, points down in the image."
+    )
+    max_shift_mm: float = Field(
+        60.0, ge=0, le=200, description="Largest shift from the image centre to the heart; longer ones are capped and flagged."
+    )
+    crop_mm: float = Field(
+        160.0, gt=10, description="Side of the square around the heart inside which grey-value percentiles are taken, mm."
+    )
     low_percentile: float = Field(1.0, ge=0, lt=50, description="Percentile that becomes 0.")
     high_percentile: float = Field(99.5, gt=50, le=100, description="Percentile that becomes 255.")
 
@@ -99,7 +113,9 @@ class LiverSettings(_Section):
     """Which series of a liver study is its T1 map, and the stored map's size."""
 
     series: Pattern = Field("T1MAP$", description="Regular expression searched in SeriesDescription.")
-    size_px: int = Field(192, ge=16, le=1024, description="Height and width of the stored map, pixels (cropped or padded with 0 about the centre).")
+    size_px: int = Field(
+        192, ge=16, le=1024, description="Height and width of the stored map, pixels (cropped or padded with 0 about the centre)."
+    )
 
 
 class FoldSettings(_Section):
@@ -108,7 +124,8 @@ class FoldSettings(_Section):
     count: int = Field(10, ge=3, le=50, description="Number of data folds, and of models per view.")
     seed: int = Field(2020, ge=0, lt=2**32, description="Seed of the assignment.")
     train_filter: str | None = Field(
-        None, description="pandas query over the phenotype table that keeps a row for training (a healthy reference set); everyone is predicted."
+        None,
+        description="pandas query over the phenotype table that keeps a row for training (a healthy reference set); everyone is predicted.",
     )
 
 
@@ -125,7 +142,9 @@ class AugmentationSettings(_Section):
 class TrainingSettings(_Section):
     """One training of one view and fold."""
 
-    network: Literal["compact", "original"] = Field("compact", description="compact: dense 3D residual net; original: the network of 2020 (>= 122 px, >= 13 frames).")
+    network: Literal["compact", "original"] = Field(
+        "compact", description="compact: dense 3D residual net; original: the network of 2020 (>= 122 px, >= 13 frames)."
+    )
     width: int = Field(32, ge=4, le=512, description="Channels after the stem of `compact`.")
     crop_px: int = Field(128, ge=8, le=512, description="Side of the square cut from the stored video, in stored pixels.")
     downsample: int = Field(1, ge=1, le=8, description="Average-pool the crop by this factor in the plane before the network.")
@@ -137,17 +156,20 @@ class TrainingSettings(_Section):
     loss: Literal["huber", "mse"] = Field("huber", description="Loss on the standardised age.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Before the last layer.")
     final_weights: Literal["ema", "best_validation"] = Field(
-        "ema", description="ema: average over the last steps. best_validation: 2020's way; makes validation optimistic for what is fitted on it later."
+        "ema",
+        description="ema: average over the last steps. best_validation: as in 2020; validation is optimistic then.",
     )
     precision: Literal["bf16", "fp32"] = Field("bf16", description="Autocast precision of the forward pass.")
     seed: int = Field(2020, ge=0, lt=2**31, description="Seed of weights, order and augmentation; view and fold are mixed in.")
-    augmentation: AugmentationSettings = Field(default_factory=AugmentationSettings)
+    augmentation: AugmentationSettings = Field(AugmentationSettings(), description="Random changes of training clips.")
 
 
 class PredictionSettings(_Section):
     """Predictions are averaged over every frame phase and a few small shifts and rotations."""
 
-    geometric_passes: int = Field(2, ge=1, le=64, description="Passes per frame phase: the first unchanged, the others shifted and rotated.")
+    geometric_passes: int = Field(
+        2, ge=1, le=64, description="Passes per frame phase: the first unchanged, the others shifted and rotated."
+    )
     rotation_deg: float = Field(3.0, ge=0, le=45, description="Largest rotation of a pass, degrees.")
     shift_mm: float = Field(3.0, ge=0, le=50, description="Largest shift of a pass, mm.")
 
@@ -169,8 +191,12 @@ class ScheduleSettings(_Section):
 class ComputeSettings(_Section):
     """What steps run on."""
 
-    devices: Literal["auto"] | tuple[str, ...] = Field("auto", description="auto: every GPU, or CPU slots where there is none; or a list of device UUIDs.")
-    cpu_slots: int | None = Field(None, ge=1, le=256, description="Concurrent GPU-asking steps on a machine without GPUs; default: one per core.")
+    devices: Literal["auto"] | tuple[str, ...] = Field(
+        "auto", description="auto: every GPU, or CPU slots where there is none; or a list of device UUIDs."
+    )
+    cpu_slots: int | None = Field(
+        None, ge=1, le=256, description="Concurrent GPU-asking steps on a machine without GPUs; default: one per core."
+    )
     gpus_per_training: int = Field(1, ge=1, le=16, description="Devices a training or prediction step asks for.")
     ingest_workers: int | None = Field(None, ge=1, le=256, description="Processes that clean one delivery; default: one per core.")
 
@@ -178,7 +204,9 @@ class ComputeSettings(_Section):
 class PrivacySettings(_Section):
     """What may enter Dagster's database, which outlives the files."""
 
-    pictures_of_single_people: bool = Field(False, description="Montages of cleaned cines in asset metadata. Off: they stay files under data_dir.")
+    pictures_of_single_people: bool = Field(
+        False, description="Montages of cleaned cines in asset metadata. Off: they stay files under data_dir."
+    )
 
 
 class StudySettings(_Section):
@@ -187,20 +215,21 @@ class StudySettings(_Section):
     name: str = Field(pattern=r"^[a-z0-9_]{1,40}$", description="Short name, lower-case letters, digits and underscores.")
     data_dir: Path = Field(description="Where every artefact goes; relative to the study file.")
     models_from: Path | None = Field(
-        None, description="data_dir of another study whose trained models predict this one (its networks, folds and views must match); nothing is trained here."
+        None,
+        description="data_dir of a study whose models predict this one (with the same views, folds and geometry); nothing is trained here.",
     )
-    raw: RawSettings
+    raw: RawSettings = Field(description="Where the raw material lies.")
     views: dict[str, ViewSettings] = Field(min_length=1, description="View name -> rule, for example 3ch and 4ch.")
-    series: SeriesSettings = Field(default_factory=SeriesSettings)
-    geometry: GeometrySettings = Field(default_factory=GeometrySettings)
-    liver: LiverSettings = Field(default_factory=LiverSettings)
-    folds: FoldSettings = Field(default_factory=FoldSettings)
-    training: TrainingSettings = Field(default_factory=TrainingSettings)
-    prediction: PredictionSettings = Field(default_factory=PredictionSettings)
-    statistics: StatisticsSettings = Field(default_factory=StatisticsSettings)
-    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
-    compute: ComputeSettings = Field(default_factory=ComputeSettings)
-    privacy: PrivacySettings = Field(default_factory=PrivacySettings)
+    series: SeriesSettings = Field(SeriesSettings(), description="Rules for all views.")
+    geometry: GeometrySettings = Field(GeometrySettings(), description="The cleaned video.")
+    liver: LiverSettings = Field(LiverSettings(), description="The liver maps.")
+    folds: FoldSettings = Field(FoldSettings(), description="The nested cross-validation.")
+    training: TrainingSettings = Field(TrainingSettings(), description="One training.")
+    prediction: PredictionSettings = Field(PredictionSettings(), description="Averaging over augmented passes.")
+    statistics: StatisticsSettings = Field(StatisticsSettings(), description="Errors on scores.")
+    schedule: ScheduleSettings = Field(ScheduleSettings(), description="The weekly rerun.")
+    compute: ComputeSettings = Field(ComputeSettings(), description="What steps run on.")
+    privacy: PrivacySettings = Field(PrivacySettings(), description="What may be shown.")
 
     @field_validator("views")
     @classmethod

@@ -1,5 +1,4 @@
-"""Tables on disk: CSV for people, parquet for the phenotypes. Bytes in, bytes out, ids always as text.
-"""
+"""Tables on disk: CSV for people, parquet for the phenotypes. Bytes in, bytes out, ids always as text."""
 
 import io
 from pathlib import Path
@@ -9,7 +8,20 @@ import pandas as pd
 from heart_assets.errors import StudyError
 from heart_assets.files import atomic_path, bytes_digest
 
-TEXT_COLUMNS = ("study_id", "participant_id", "family_id", "sex", "views", "split", "view", "file_name", "reason", "detail", "model", "fold")
+TEXT_COLUMNS = (
+    "study_id",
+    "participant_id",
+    "family_id",
+    "sex",
+    "views",
+    "split",
+    "view",
+    "file_name",
+    "reason",
+    "detail",
+    "model",
+    "fold",
+)
 
 
 def to_bytes(table: pd.DataFrame, suffix: str) -> bytes:
@@ -56,5 +68,6 @@ def read_table(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise StudyError(f"{path.name} is missing from {path.parent.name}/: materialise the asset that makes it") from None
     except (ValueError, OSError) as error:
-        raise StudyError(f"{path.name} in {path.parent.name}/ cannot be read ({type(error).__name__}): materialise its asset again") from None
-
+        raise StudyError(
+            f"{path.name} in {path.parent.name}/ cannot be read ({type(error).__name__}): materialise its asset again"
+        ) from None

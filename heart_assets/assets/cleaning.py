@@ -83,7 +83,8 @@ def _phenotype_table(study: Study) -> PhenotypeTable:
     if raw.phenotypes or raw.layout == "ukb_zips":
         return read_phenotypes(raw.phenotypes, study.withdrawn())
     headers = [
-        demographics(list_studies(raw.heart, delivery, raw.layout, HEART_FIELD, raw.default_visit)[0]) for delivery in study.heart_deliveries()
+        demographics(list_studies(raw.heart, delivery, raw.layout, HEART_FIELD, raw.default_visit)[0])
+        for delivery in study.heart_deliveries()
     ]
     return from_demographics(pd.concat(headers, ignore_index=True), study.withdrawn())
 

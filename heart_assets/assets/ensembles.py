@@ -71,10 +71,14 @@ def scores(
         **{f"r2_{model}_{view}".removesuffix("_all"): float(row["r2"]) for (model, view), row in pooled.iterrows()},
         "rmse_ensemble": float(pooled.loc[("ensemble", "all"), "rmse"]),
         "participants": int(pooled.loc[("ensemble", "all"), "participants"]),
-        "table": dg.MetadataValue.md(pooled.reset_index()[["model", "view", "n", "r2", "r2_se", "rmse", "mae", "pearson_r"]].to_markdown(index=False)),
+        "table": dg.MetadataValue.md(
+            pooled.reset_index()[["model", "view", "n", "r2", "r2_se", "rmse", "mae", "pearson_r"]].to_markdown(index=False)
+        ),
         "score_plot": picture(pictures.score_plot(table), layout.picture("scores/scores.png"), single_people=False),
         "age_against_prediction": picture(
-            pictures.scatter(ensemble["age"], ensemble["prediction"], "ensemble, test"), layout.picture("scores/ensemble.png"), single_people=False
+            pictures.scatter(ensemble["age"], ensemble["prediction"], "ensemble, test"),
+            layout.picture("scores/ensemble.png"),
+            single_people=False,
         ),
     }
     return work.made(table, metadata, [checks.counted(work.asset, every_participant_tested_once(_by_view(tests), _expected(study)))])

@@ -4,12 +4,11 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from heart_assets import checks, pictures
+from heart_assets import checks, learning, pictures
 from heart_assets.artefacts import view_and_fold
 from heart_assets.asset_results import Work, study_asset, user_errors
 from heart_assets.executor import gpus
 from heart_assets.layout import SPLITS
-from heart_assets import learning
 from heart_assets.learning import TrainedModel, ridge_features, ridge_predictions
 from heart_assets.ledger import Study
 from heart_assets.metadata import picture
@@ -51,7 +50,9 @@ def trained_model(
         lambda epoch: context.log.debug(f"epoch {epoch['epoch']}: {epoch}"),
     )
     last = model.history.iloc[-1]
-    curve = picture(pictures.learning_curve(model.history), study.layout.picture(f"models/{view}/Fold{fold}/learning_curve.png"), single_people=False)
+    curve = picture(
+        pictures.learning_curve(model.history), study.layout.picture(f"models/{view}/Fold{fold}/learning_curve.png"), single_people=False
+    )
     metadata = {
         "trained_on": int(rows["for_training"].sum()),
         "parameters": int(model.card["parameters"]),
@@ -80,7 +81,10 @@ def predictions(
     split_of = rows.set_index("study_id")["split"]
     tables = {split: table[table["study_id"].map(split_of) == split].reset_index(drop=True) for split in SPLITS}
     scores = {
-        f"{split}_{name}": value for split, part in tables.items() for name, value in regression_scores(part["age"], part["prediction"]).items()
+        f"{split}_{name}": value
+        for split, part in tables.items()
+        for name, value in regression_scores(part["age"].to_numpy(), part["prediction"].to_numpy()).items()
+        if np.isfinite(value)
     }
     scatter = pictures.scatter(tables["test"]["age"], tables["test"]["prediction"], f"{view}, fold {fold}, test")
     plot = picture(scatter, study.layout.picture(f"predictions/{view}/Fold{fold}/test.png"), single_people=False)

@@ -13,6 +13,7 @@ CAP_PERCENTILE = 98.0
 MEAN_SHIFT_MM = 60.0
 _TOLERANCE_MM = 0.01
 _MAX_STEPS = 300
+_ROUNDING = 1e-5  # of the largest grey value: what single precision makes of a still picture
 
 
 def motion_map(frames: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
@@ -31,7 +32,9 @@ def motion_map(frames: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
     harmonics = (waves @ frames.reshape(count, -1)).reshape(4, height, width)
     sigma_y, sigma_x = BLUR_MM / spacing[0], BLUR_MM / spacing[1]
     blurred = cv2.GaussianBlur(np.ascontiguousarray(harmonics.transpose(1, 2, 0)), (0, 0), sigmaX=sigma_x, sigmaY=sigma_y)
-    return np.sqrt((blurred**2).sum(axis=2))
+    amplitude = np.sqrt((blurred**2).sum(axis=2))
+    amplitude[amplitude < _ROUNDING * np.abs(frames[0]).max()] = 0
+    return amplitude
 
 
 def heart_centre(motion: np.ndarray, spacing: tuple[float, float]) -> tuple[float, float] | None:

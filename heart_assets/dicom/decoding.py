@@ -25,7 +25,7 @@ from heart_assets.dicom.elements import (
 )
 from heart_assets.dicom.errors import StudyError
 from heart_assets.dicom.headers import ORIENTATION, FrameHeader, frame_header, integer, text
-from heart_assets.dicom.pixels import FRAMES, MAX_FRAMES, grey_values, quiet, stored_pixels
+from heart_assets.dicom.pixels import FRAMES, MAX_FRAMES, ROWS, grey_values, quiet, stored_pixels
 
 HEAD_BYTES = 4096
 MAX_INFLATED_BYTES = 1 << 30
@@ -79,7 +79,7 @@ def decode(name: str, data: bytes) -> list[Frame]:
         StudyError: unreadable_dicom or too_large.
     """
     plain = plain_elements(data)
-    if plain is not None and plain[1].stop and ORIENTATION in plain[0] and (integer(plain[0], FRAMES) or 1) == 1:
+    if plain is not None and plain[1].stop and {ROWS, ORIENTATION} <= plain[0].keys() and (integer(plain[0], FRAMES) or 1) == 1:
         image = Image(name, [plain[0]], data[plain[1]])
     else:
         image = _with_pydicom(name, data)
@@ -94,6 +94,8 @@ def _with_pydicom(name: str, data: bytes) -> Image:
             values = _values(dataset)
             count = min(integer(values, FRAMES) or 1, MAX_FRAMES + 1)
             frames = _frame_values(dataset, values, count)
+            if ROWS not in frames[0]:
+                raise StudyError("unreadable_dicom", f"{name}: cut short, or no picture")
         except StudyError:
             raise
         except Exception as error:  # pydicom may raise anything at broken input

@@ -29,6 +29,7 @@ NUMBER_FORMATS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "
 _LONG_LENGTH = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 _ENCODINGS = {"": "latin-1", "ISO_IR 6": "latin-1", "ISO_IR 100": "latin-1", "ISO_IR 192": "utf-8"}
 _EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
+_COMPRESSED = ("1.2.840.10008.1.2.4.", "1.2.840.10008.1.2.5")  # JPEG kinds, RLE: plain up to the pixels
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _SEQUENCE_END, _ITEM_END_BYTES = 0xFFFEE000, 0xFFFEE0DD, b"\xfe\xff\x0d\xe0"
@@ -36,7 +37,7 @@ _MAX_DEPTH = 16
 
 
 def plain_elements(data: bytes, stop: int = PIXEL_DATA) -> tuple[Values, slice] | None:
-    """Walk an explicit VR little endian file up to and including the tag `stop`.
+    """Walk an explicit VR little endian file up to and including the tag `stop`; of a compressed one, not to its pixels.
 
     Args:
         data: the file's bytes, or the head of them.
@@ -61,7 +62,9 @@ def plain_elements(data: bytes, stop: int = PIXEL_DATA) -> tuple[Values, slice] 
             position = end
     except _NotPlainError:
         return None
-    return _converted(raw, found)
+    syntax = _text(raw.get(TRANSFER_SYNTAX, (b"", b""))[1], "latin-1")
+    compressed_head = stop != PIXEL_DATA and syntax.startswith(_COMPRESSED)
+    return _converted(raw, found) if syntax == _EXPLICIT_LITTLE or compressed_head else None
 
 
 def deflated_start(data: bytes) -> int | None:
@@ -126,8 +129,6 @@ def _delimiter(data: bytes, position: int) -> tuple[int, int, int]:
 
 
 def _converted(raw: dict[int, tuple[bytes, bytes]], found: slice) -> tuple[Values, slice] | None:
-    if _text(raw.get(TRANSFER_SYNTAX, (b"", b""))[1], "latin-1") != _EXPLICIT_LITTLE:
-        return None
     encoding = _ENCODINGS.get(_text(raw.get(CHARACTER_SET, (b"", b""))[1], "latin-1"))
     if encoding is None:
         return None

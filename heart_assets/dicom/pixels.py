@@ -22,7 +22,7 @@ MAX_SIDE = 4096
 MAX_FRAMES = 4096
 MAX_PIXEL_BYTES = 512 << 20
 FRAMES = 0x00280008
-_SAMPLES, _PHOTOMETRIC, _ROWS, _COLUMNS = 0x00280002, 0x00280004, 0x00280010, 0x00280011
+_SAMPLES, _PHOTOMETRIC, ROWS, _COLUMNS = 0x00280002, 0x00280004, 0x00280010, 0x00280011
 _ALLOCATED, _STORED, _HIGH_BIT, _SIGNED = 0x00280100, 0x00280101, 0x00280102, 0x00280103
 _INTERCEPT, _SLOPE = 0x00281052, 0x00281053
 _FLOAT_PIXELS = {"FloatPixelData": "<f4", "DoubleFloatPixelData": "<f8"}
@@ -79,7 +79,7 @@ def grey_values(name: str, values: Values, stored: np.ndarray) -> np.ndarray:
 
 
 def _shape(name: str, values: Values) -> tuple[int, int, int]:
-    shape = (integer(values, FRAMES) or 1, integer(values, _ROWS) or 0, integer(values, _COLUMNS) or 0)
+    shape = (integer(values, FRAMES) or 1, integer(values, ROWS) or 0, integer(values, _COLUMNS) or 0)
     said = f"{name}: {shape[0]} frames of {shape[1]} x {shape[2]}"
     if min(shape) <= 0:
         raise StudyError("unsupported_pixels", said)

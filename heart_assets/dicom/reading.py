@@ -95,7 +95,7 @@ def _open_zip(file: BinaryIO) -> zipfile.ZipFile:
 
 
 def _zip_members(archive: zipfile.ZipFile) -> list[Member]:
-    infos = [info for info in archive.infolist() if not info.is_dir()]
+    infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
     if any(info.flag_bits & _ENCRYPTED for info in infos):
         raise StudyError("encrypted_zip", "members need a password")
     if any(info.compress_type not in _METHODS for info in infos):

@@ -118,8 +118,8 @@ def choose(planes: Iterable[Plane], views: Mapping[str, ViewSettings], series: S
             labelled[names[0]].append((plane, nearest == names[0], False))
             if nearest != names[0]:
                 choices[nearest].hint = (
-                    f"series {plane.series_uid} is labelled as {names[0]} but lies in the plane of {nearest}: "
-                    "name it in series.overrides if that is what it is"
+                    f"probably mislabelled: series {plane.series_uid} is called like {names[0]} but lies in the plane of {nearest}; "
+                    "if that is what it is, name it in series.overrides"
                 )
     for view, choice in choices.items():
         _decide(choice, overridden[view], labelled[view])

@@ -46,7 +46,7 @@ def list_deliveries(root: Path, layout: str) -> list[str]:
         deliveries = [FLAT] if any(_holds_a_study(root, FLAT, layout)) else []
     else:
         deliveries = [name for name in folders if any(_holds_a_study(root, name, layout))]
-        if FLAT in deliveries:
+        if FLAT in folders:
             raise RawDataError(f"the raw folder {root} has a sub-folder called `all`, the name of its flat part: rename it")
         if layout == "ukb_zips" and any(_holds_a_study(root, FLAT, layout)):
             deliveries.append(FLAT)

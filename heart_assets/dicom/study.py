@@ -25,6 +25,8 @@ from heart_assets.dicom.timing import time_frames
 from heart_assets.settings import GeometrySettings, SeriesSettings, ViewSettings
 
 MAX_CINE_PIXELS = 64 << 20
+MAX_WANTED_BYTES = 1 << 30
+MAX_MANIFEST_BYTES = 4 << 20
 Wanted = Callable[[str, str], bool]  # (series uid, description) -> whether its files are wanted
 Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
@@ -48,11 +50,12 @@ class StudyResult:
 
 @dataclass
 class Harvest:
-    """Frames of the series that may be wanted, and files that were lost on the way: uid -> (count, reason)."""
+    """Frames of the series that may be wanted, and the bytes of their files; files lost on the way: uid -> (count, reason)."""
 
     frames: list[Frame] = field(default_factory=list)
     lost: dict[str, tuple[int, str]] = field(default_factory=dict)
     details: list[str] = field(default_factory=list)
+    held: int = 0
 
 
 def clean_study(source: StudySource, views: Mapping[str, ViewSettings], series: SeriesSettings, geometry: GeometrySettings) -> StudyResult:
@@ -98,19 +101,21 @@ def gather(members: list[Member], is_wanted: Wanted) -> Harvest:
         is_wanted: tells by series uid and description.
 
     Raises:
-        StudyError: unreadable_dicom, if no file at all is a readable DICOM.
+        StudyError: no file at all is a readable DICOM (the first one's reason, or empty), or too_large.
     """
     harvest = Harvest()
     manifest, seen = "", 0
     for member in members:
-        if is_manifest(member.name):
-            manifest = member.read().decode("utf-8", "replace")
-            continue
         try:
-            seen += _take(member, is_wanted, harvest)
+            if is_manifest(member.name):
+                manifest = member.head(MAX_MANIFEST_BYTES).decode("utf-8", "replace")
+            else:
+                seen += _take(member, is_wanted, harvest)
         except StudyError as error:
             harvest.details.append(error.detail)
             harvest.lost[""] = harvest.lost.get("", (0, ""))[0] + 1, error.reason
+        if harvest.held > MAX_WANTED_BYTES:
+            raise StudyError("too_large", f"more than {MAX_WANTED_BYTES >> 20} MB of files that may be a view")
     if not seen:
         reason = harvest.lost[""][1] if "" in harvest.lost else "empty"
         raise StudyError(reason, harvest.details[0] if harvest.details else "no DICOM files")
@@ -138,7 +143,9 @@ def _take(member: Member, is_wanted: Wanted, harvest: Harvest) -> bool:
         harvest.lost[known[0]] = harvest.lost.get(known[0], (0, ""))[0] + 1, error.reason
         harvest.details.append(error.detail)
         return True
-    harvest.frames += [frame for frame in frames if is_wanted(frame.header.series_uid, frame.header.description)]
+    if is_wanted(frames[0].header.series_uid, frames[0].header.description):
+        harvest.frames += frames
+        harvest.held += member.size
     return True
 
 

@@ -82,7 +82,7 @@ def resampling_matrix(found: int, frames: int, circular: bool) -> np.ndarray:
     if circular:
         spectrum = np.fft.rfft(np.eye(found), axis=0)[: frames // 2 + 1]
         shorter = min(found, frames)
-        if shorter % 2 == 0:
+        if shorter % 2 == 0 and found != frames:
             spectrum[shorter // 2] *= 0.5 if frames > found else 2.0
         return (np.fft.irfft(spectrum, frames, axis=0) * (frames / found)).astype(np.float32)
     positions = np.linspace(0, found - 1, frames)

@@ -53,7 +53,7 @@ class LocalStepHandler(StepHandler):
     def launch_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
         """Start the step's process."""
         key = step_key(step_handler_context)
-        self._sweep()
+        self._sweep(step_handler_context)
         launched = self._steps[key] = _Launched(last_event(step_handler_context))
         try:
             launched.count = gpus_of(step_handler_context.step_tags[key])
@@ -123,11 +123,13 @@ class LocalStepHandler(StepHandler):
             process.wait(deadline)
             process.close()
 
-    def _sweep(self) -> None:
-        """Reap processes that have ended since their steps did."""
-        for launched in self._steps.values():
-            if launched.process:
-                launched.process.end()
+    def _sweep(self, context: StepHandlerContext) -> None:
+        """Forget the steps that are over."""
+        for key, launched in list(self._steps.items()):
+            over = launched.process and launched.process.end() is not None
+            if launched.process and over and has_final_event(context, key, launched.cursor):
+                launched.process.close()
+                del self._steps[key]
 
 
 def template_of_this_process(step: str) -> Template:

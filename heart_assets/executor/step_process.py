@@ -6,7 +6,6 @@ What belongs here: everything that is true of any command run so. What does not:
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from heart_assets.executor.template import Template
 
 TAIL_LINES = 20
 TAIL_BYTES = 16_384
+TELL = 3
 
 
 class StepProcess:
@@ -108,18 +108,15 @@ class StepProcess:
 
 def start_interpreter(module: Sequence[str], environment: Mapping[str, str], order: Mapping[str, Any], output: int, tell: int) -> int:
     """Start `python -m *module` with a lease as `order` says (see `lease.main`); return its process id."""
-    order = {**order, "tell": tell, "command": [sys.executable, "-m", *module]}
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", lease.__file__, json.dumps(order)],
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        pass_fds=[tell],
-        start_new_session=True,
-    )
-    process.returncode = 0  # it is waited for by its id
-    return process.pid
+    order = {**order, "tell": TELL, "command": [sys.executable, "-m", *module]}
+    descriptors = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, output, 1),
+        (os.POSIX_SPAWN_DUP2, output, 2),
+        (os.POSIX_SPAWN_DUP2, tell, TELL),
+    ]
+    command = [sys.executable, "-I", "-S", lease.__file__, json.dumps(order)]
+    return os.posix_spawn(sys.executable, command, dict(environment), file_actions=descriptors, setsid=True)
 
 
 def exit_in_words(code: int) -> str:

@@ -1,6 +1,6 @@
 """A warm interpreter that steps are forked from, so that each need not import everything again.
 
-What belongs here: the process itself (`python -m ... <descriptor>`) and the handle that a run worker has on it. What does not: what
+What belongs here: the process itself (`main`) and the handle that a run worker has on it. What does not: what
 a step is; here it is a Python module that is run as `python -m module arguments` would run it.
 
 Most of a short step's life is importing Dagster and the code location. The template has done that once; it has no
@@ -43,7 +43,7 @@ class Template:
         self._socket, theirs = socket.socketpair()
         self._socket.settimeout(START_SECONDS)
         with theirs:
-            command = [sys.executable, "-m", __name__, str(theirs.fileno())]
+            command = [sys.executable, "-c", f"from {__name__} import main; main({theirs.fileno()})"]
             self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True)
         send(self._socket, {"parent": os.getpid(), "warm_up": warm_up})
 
@@ -55,12 +55,23 @@ class Template:
         Raises:
             OSError: the template has ended, or does not answer.
         """
-        send(self._socket, {"module": list(module), "environment": dict(environment), "order": dict(order)}, [output, tell])
-        message, _ = receive(self._socket)
+        try:
+            send(self._socket, {"module": list(module), "environment": dict(environment), "order": dict(order)}, [output, tell])
+            message, _ = receive(self._socket)
+        except (OSError, EOFError) as error:
+            self.close()
+            raise OSError("the process that steps are forked from has ended, or does not answer") from error
         return message["pid"]
 
     def alive(self) -> bool:
+        """Whether it can still start steps."""
         return self._process.poll() is None
+
+    def close(self) -> None:
+        """End the template; steps that it has started go on."""
+        self._socket.close()
+        self._process.kill()
+        self._process.wait()
 
 
 def main(descriptor: int) -> None:
@@ -75,17 +86,34 @@ def main(descriptor: int) -> None:
                 request, descriptors = receive(requests)
             except EOFError:
                 return
-            child = os.fork()
-            if child == 0:
+            grandchild = fork_orphan()
+            if grandchild == 0:
                 break
-            os.waitpid(child, 0)
+            send(requests, {"pid": grandchild})
             for received in descriptors:
                 os.close(received)
-        between = os.getpid()
-        if grandchild := os.fork():
-            send(requests, {"pid": grandchild})
-            os._exit(0)
-    become_step(request, descriptors, between)
+    become_step(request, descriptors)
+
+
+def fork_orphan() -> int:
+    """Fork a process that leads a group and is the run worker's child; return its id, and 0 in it."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(write)
+        os.waitpid(child, 0)
+        with os.fdopen(read) as told:
+            return int(told.read())
+    child = os.getpid()
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    os.write(write, str(os.getpid()).encode())
+    os.close(read)
+    os.close(write)
+    while os.getppid() == child:
+        time.sleep(0.001)
+    return 0
 
 
 def warm(what: str) -> None:
@@ -98,11 +126,8 @@ def warm(what: str) -> None:
         print(f"warming up failed: {type(error).__name__}: {error}", file=sys.stderr)
 
 
-def become_step(request: dict[str, Any], descriptors: Sequence[int], orphaned_by: int) -> None:
-    """In the forked grandchild: take the lease, and run the module."""
-    os.setsid()
-    while os.getppid() == orphaned_by:
-        time.sleep(0.001)
+def become_step(request: dict[str, Any], descriptors: Sequence[int]) -> None:
+    """In the forked process: take the lease, and run the module."""
     lease.die_with_parent(signal.SIGKILL, request["order"]["parent"])
     output, tell = descriptors
     os.dup2(output, 1)
@@ -142,7 +167,3 @@ def receive(source: socket.socket) -> tuple[dict[str, Any], list[int]]:
         data += part
         missing -= len(part)
     return json.loads(data), list(descriptors)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -5,7 +5,8 @@ Difficulty `demo` is easy on purpose (few strong traits); `benchmark` is the one
 """
 
 from heart_assets.phantom.cohort import generate_cohort
+from heart_assets.phantom.montage import montage
 from heart_assets.phantom.people import draw_people
 from heart_assets.phantom.scanner import render_clips
 
-__all__ = ["draw_people", "generate_cohort", "render_clips"]
+__all__ = ["draw_people", "generate_cohort", "montage", "render_clips"]

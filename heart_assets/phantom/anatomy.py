@@ -15,8 +15,9 @@ import numpy as np
 
 from heart_assets.phantom.motion import aortic_opening, aortic_pulse, atrial_kick, contraction, mitral_opening
 
-BLOOD, FAT, WALL, DARK = 168, 205, 60, 24
-HEART_CENTRE_MM = {"2ch": np.array([0.0, 18.0]), "3ch": np.array([-8.0, 12.0]), "4ch": np.array([-22.0, 24.0])}  # of the whole heart in these coordinates
+BLOOD, FAT, WALL = 168, 205, 60
+# Centre of the whole heart in these coordinates
+HEART_CENTRE_MM = {"2ch": np.array([0.0, 18.0]), "3ch": np.array([-8.0, 12.0]), "4ch": np.array([-22.0, 24.0])}
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,9 @@ class Ventricle:
         self.apex = t["lv_length_mm"] * size - 1.5 * self.long
         self.apex_x = t["apex_rocking_mm"] * self.left
         self.shortening = np.clip(t["radial_shortening"], 0.1, 0.6)
+        # the right heart shares in the left one's work
+        self.rv_shortening = np.clip(t["rv_shortening"] * self.shortening / 0.31, 0.04, 0.6)
+        self.rv_excursion = max(t["rv_excursion_mm"] * excursion / (14.0 * size), 4.0) * size * self.long
 
     def side(self, sign: int, outer: bool, margin: float = 0.0) -> np.ndarray:
         """Contour of one side (-1 septal, +1 lateral) from ring to apex, (T, 22, 2): the cavity's, or the wall's outer one."""
@@ -71,6 +75,7 @@ class Ventricle:
         base = (self.base_left if sign < 0 else self.base_right)[:, None]
         beat = (self.left if sign < 0 else self.right)[:, None]
         profile = (1 - s**2.4) ** 0.58 * (0.84 + 0.16 * np.sin(np.pi * np.minimum(s / 0.7, 1) * 0.5))
+        profile = profile / profile.max()
         shortening = self.shortening * (1 + t["base_apex_gradient"] * (s - 0.45))
         width = t["lv_radius_mm"] * self.size * (1 - shortening * beat)
         apex = np.broadcast_to(self.apex[:, None], beat.shape).copy()
@@ -84,7 +89,8 @@ class Ventricle:
             apex = apex + 0.62 * wall
         elif t["trabeculation_mm"] > 0:
             rough = np.sin(9 * np.pi * s + sign) + 0.7 * np.sin(15 * np.pi * s + 2 * sign)
-            width = width - t["trabeculation_mm"] * (0.9 + 0.6 * rough) * np.sin(np.pi * np.clip((s - 0.25) / 0.75, 0, 1)) * (0.6 + 0.4 * beat)
+            towards_apex = np.sin(np.pi * np.clip((s - 0.25) / 0.75, 0, 1))
+            width = width - t["trabeculation_mm"] * (0.9 + 0.6 * rough) * towards_apex * (0.6 + 0.4 * beat)
         y = base + s * (apex - base)
         return np.stack([sign * width * profile + self.apex_x[:, None] * s**2, y], axis=2)
 
@@ -136,12 +142,16 @@ def heart_layers(view: str, traits: Mapping[str, float], phases: np.ndarray, siz
 
 
 def _ventricular_layers(lv: Ventricle) -> list[Layer]:
-    wall = int(np.clip(lv.traits["myocardial_signal"], 25, 110))
+    wall = _muscle(lv)
     return [
         Layer(wall, lv.contour(outer=True)),
         Layer(BLOOD, lv.contour(outer=False)),
         Layer((wall + BLOOD) // 2, lv.papillary()),
     ]
+
+
+def _muscle(lv: Ventricle) -> int:
+    return int(np.clip(lv.traits["myocardial_signal"], 12, 125))
 
 
 def _fat(lv: Ventricle) -> float:
@@ -154,7 +164,7 @@ def _two_chambers(lv: Ventricle) -> list[Layer]:
     bottom = (lv.base_left + lv.base_right) / 2 + 3
     atrium = [
         Layer(value, ellipse(2.0, (bottom - height) / 2, half + grow, (bottom + height) / 2 + grow, lv.phases, 2.4))
-        for grow, value in ((2.0, WALL - 12), (0.0, BLOOD))
+        for grow, value in ((2.0, _muscle(lv)), (0.0, BLOOD))
     ]
     ring = [lv.side(sign, False)[:, 0] for sign in (-1, 1)]
     return [
@@ -170,8 +180,8 @@ def _four_chambers(lv: Ventricle) -> list[Layer]:
     t, phases, size = lv.traits, lv.phases, lv.size
     kick, fat = atrial_kick(phases, t), _fat(lv)
     septum_x = lv.side(-1, True)[:, 0, 0]
-    tricuspid = 7.0 * size + max(t["rv_excursion_mm"], 6.0) * size * lv.long
-    rv_radius = t["rv_radius_mm"] * size * (1 - np.clip(t["rv_shortening"], 0.05, 0.6) * lv.left)
+    tricuspid = 7.0 * size + lv.rv_excursion
+    rv_radius = t["rv_radius_mm"] * size * (1 - lv.rv_shortening * lv.left)
     rv = [_right_ventricle(lv, margin, tricuspid, rv_radius, 0.93, 2.6) for margin in (3.2 + fat * 1.6, 3.2, 0.0)]
 
     la_height = t["la_size_mm"] * size
@@ -196,19 +206,17 @@ def _four_chambers(lv: Ventricle) -> list[Layer]:
     ]
     groove_l = np.stack([ra_x - ra_half * 0.86, tricuspid + 1], axis=1)
     groove_r = lv.side(1, True)[:, 0] + np.array([0.5, -2.0])
-    grooves = [
-        Layer(FAT, ellipse(groove[:, 0], groove[:, 1], 3.5 + fat, 4.0 + 1.2 * fat, phases)) for groove in (groove_l, groove_r)
-    ]
+    grooves = [Layer(FAT, ellipse(groove[:, 0], groove[:, 1], 3.5 + fat, 4.0 + 1.2 * fat, phases)) for groove in (groove_l, groove_r)]
     ring = [lv.side(sign, False)[:, 0] for sign in (-1, 1)]
     tricuspid_ring = [np.stack([septum_x - 1, tricuspid], axis=1), np.stack([septum_x - rv_radius * 0.98, tricuspid], axis=1)]
     opening = mitral_opening(phases, t)
     return [
         Layer(FAT, lv.contour(True, margin=fat)),
         Layer(FAT, rv[0]),
-        *atria(2.0, WALL - 12),
+        *atria(2.0, _muscle(lv)),
         *grooves,
         *veins,
-        Layer(WALL - 6, rv[1]),
+        Layer(_muscle(lv), rv[1]),
         Layer(BLOOD - 8, rv[2]),
         *_ventricular_layers(lv),
         *atria(0.0, BLOOD - 2),
@@ -230,8 +238,8 @@ def _three_chambers(lv: Ventricle) -> list[Layer]:
     kick, fat = atrial_kick(phases, t), _fat(lv)
     radius = t["lv_radius_mm"] * size
     # right ventricular outflow tract, in front (left) of the septum
-    rv_top = -34.0 * size + 0.5 * max(t["rv_excursion_mm"], 6.0) * size * lv.long
-    rv_radius = 0.78 * t["rv_radius_mm"] * size * (1 - np.clip(t["rv_shortening"], 0.05, 0.6) * lv.left)
+    rv_top = -34.0 * size + 0.5 * lv.rv_excursion
+    rv_radius = 0.78 * t["rv_radius_mm"] * size * (1 - lv.rv_shortening * lv.left)
     rv = [_right_ventricle(lv, margin, rv_top - margin, rv_radius, 0.56, 1.9) for margin in (3.2 + fat * 1.6, 3.2, 0.0)]
     # aorta: from the left half of the base upwards
     pulse = aortic_pulse(phases, t)
@@ -248,8 +256,11 @@ def _three_chambers(lv: Ventricle) -> list[Layer]:
     la_bottom = lv.base_right + 3
     la_y, la_half_y = (la_bottom - la_height) / 2, (la_bottom + la_height) / 2
     la_x = 0.55 * radius + 5.0
-    atrium = [Layer(value, ellipse(la_x, la_y, la_half + grow, la_half_y + grow, phases, 2.4, 10)) for grow, value in ((2.0, WALL - 12), (0.0, BLOOD))]
-    right, left = lv.side(1, False)[:, 0], lv.side(-1, False)[:, 0]
+    atrium = [
+        Layer(value, ellipse(la_x, la_y, la_half + grow, la_half_y + grow, phases, 2.4, 10))
+        for grow, value in ((2.0, _muscle(lv)), (0.0, BLOOD))
+    ]
+    right = lv.side(1, False)[:, 0]
     hinge = np.stack([np.full_like(phases, -0.02 * radius), (lv.base_left + lv.base_right) / 2], axis=1)
     valve_left, valve_right = (start + direction * 2.0 * size + sign * root * 0.78 * np.array([0.93, -0.36]) for sign in (-1, 1))
     cusps = leaflets(valve_left, valve_right, 1.0 - aortic_opening(phases, t), 7.0 * size)
@@ -260,7 +271,7 @@ def _three_chambers(lv: Ventricle) -> list[Layer]:
         Layer(FAT - 40, ellipse(-0.9 * radius, -42.0 * size, 30.0, 26.0, phases)),
         Layer(BLOOD - 25, ellipse(la_x - 3, -la_height - 12, 8.5 * size, 6.5 * size, phases)),
         atrium[0],
-        Layer(WALL - 6, rv[1]),
+        Layer(_muscle(lv), rv[1]),
         Layer(BLOOD - 6, rv[2]),
         Layer(FAT, ellipse(groove[:, 0], groove[:, 1], 3.0 + fat, 3.5 + 1.2 * fat, phases)),
         _ventricular_layers(lv)[0],

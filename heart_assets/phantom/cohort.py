@@ -16,15 +16,17 @@ import cv2
 import numpy as np
 
 from heart_assets.files import write_text
-from heart_assets.phantom.defects import Defect, damage_file, damage_manifest, damage_series, plan_defects
+from heart_assets.phantom.damage import STRAY_FILES, damage_manifest, damage_series, damage_zip
+from heart_assets.phantom.defects import SOUND, Defect, plan_defects
+from heart_assets.phantom.liver import liver_study, liver_t1_ms
 from heart_assets.phantom.people import Person, draw_people
-from heart_assets.phantom.studies import FRAMES, Series, cine, inline_function, liver_study, liver_t1_ms
+from heart_assets.phantom.studies import heart_study
 from heart_assets.phantom.traits import DIFFICULTIES, NAMES, TRAITS, Difficulty, expected_oracle_r2, oracle_age, r_squared
 from heart_assets.phantom.zips import manifest_lines, write_zip
 
 VISIT = 2
 NOTES = {
-    "demo": "Easy on purpose: a few strong traits carry nearly all of age, so that 160 people suffice to learn it. Not a measure of any method.",
+    "demo": "Easy on purpose: a few strong traits carry nearly all of age, so that 160 people suffice to learn it. No measure of a method.",
     "benchmark": "No trait correlates above 0.5 with age; most of the information is in motion and timing.",
 }
 
@@ -61,9 +63,10 @@ def generate_cohort(
         raise ValueError(f"difficulty is one of {', '.join(DIFFICULTIES)}, not {difficulty!r}")
     people = draw_people(participants, seed, difficulty)
     plan = plan_defects(participants, defect_rate, seed)
-    _write_tables(out, people, difficulty, {"participants": participants, "seed": seed, "difficulty": difficulty, "defect_rate": defect_rate}, plan)
+    parameters = {"participants": participants, "seed": seed, "difficulty": difficulty, "defect_rate": defect_rate}
+    _write_tables(out, people, difficulty, parameters, plan)
     work = partial(_write_person, out, difficulty)
-    defects = [plan.get(place) for place in range(participants)]
+    defects = [plan.get(place, SOUND) for place in range(participants)]
     if workers == 1:
         _report(map(work, people, defects), participants, progress)
         return
@@ -78,33 +81,19 @@ def _report(done, total: int, progress: Callable[[int, int], None] | None) -> No
             progress(number, total)
 
 
-def _write_person(out: Path, difficulty: Difficulty, person: Person, defect: Defect | None) -> None:
+def _write_person(out: Path, difficulty: Difficulty, person: Person, defect: Defect) -> None:
     rng = np.random.default_rng([person.seed, 20208])
-    comma_dates = bool(rng.random() < 0.15) or (defect is not None and defect.kind == "manifest_comma_dates")
+    comma_dates = bool(rng.random() < 0.15) or defect.kind == "manifest_comma_dates"
     manifest_name = "manifest.cvs" if rng.random() < 0.3 else "manifest.csv"
     series = damage_series(heart_study(person, difficulty, defect, rng), defect, rng)
     manifest = damage_manifest(manifest_lines(series, comma_dates), defect, rng)
     path = out / "heart" / person.delivery / f"{person.eid}_20208_{VISIT}_0.zip"
-    stray = {"Thumbs.db": b"\0" * 64, "report.txt": b"no images in here\n"} if defect is not None and defect.kind == "stray_files" else {}
-    write_zip(path, series, manifest, rng, manifest_name, stray)
-    damage_file(path, defect)
+    others = ({} if manifest is None else {manifest_name: manifest.encode()}) | (STRAY_FILES if defect.kind == "stray_files" else {})
+    write_zip(path, series, others, rng)
+    damage_zip(path, defect)
     liver = liver_study(person)
     path = out / "liver" / person.delivery / f"{person.eid}_20204_{VISIT}_0.zip"
-    write_zip(path, liver, "\n".join(manifest_lines(liver)) + "\n", rng)
-
-
-def heart_study(person: Person, difficulty: Difficulty, defect: Defect | None, rng: np.random.Generator) -> list[Series]:
-    """The series of a heart study in acquisition order: 3ch and 4ch, at times 2ch and the scanner's InlineVF."""
-    compression = str(rng.choice(["none", "rle", "jpeg2000"], p=[0.97, 0.015, 0.015]))
-    views = (["2ch"] if rng.random() < 0.04 else []) + ["3ch", "4ch"]
-    series = []
-    for number, view in enumerate(views, start=5):
-        hit = defect is not None and defect.view == view
-        frames = int(rng.integers(20, 40)) if hit and defect.kind == "fewer_frames" else FRAMES
-        series.append(cine(person, view, 2 * number, difficulty, frames, compression, not (hit and defect.kind == "missing_trigger_time")))
-    if rng.random() < 0.1:
-        series.append(inline_function(person, 31, difficulty))
-    return series
+    write_zip(path, liver, {"manifest.csv": ("\n".join(manifest_lines(liver)) + "\n").encode()}, rng)
 
 
 def _write_tables(out: Path, people: Sequence[Person], difficulty: Difficulty, parameters: dict, plan: dict[int, Defect]) -> None:
@@ -112,7 +101,7 @@ def _write_tables(out: Path, people: Sequence[Person], difficulty: Difficulty, p
     ages = np.array([person.age for person in people])
     static = np.array([trait.static for trait in TRAITS])
     oracle = oracle_age(scores, male, difficulty)
-    truth = [["participant_id", "visit", "age", "sex", *NAMES, "liver_t1_ms", "oracle_age"]]
+    truth: list[list] = [["participant_id", "visit", "age", "sex", *NAMES, "liver_t1_ms", "oracle_age"]]
     truth += [
         [p.eid, VISIT, f"{p.age:.6f}", "FM"[p.male], *(f"{p.traits[name]:.6g}" for name in NAMES), f"{liver_t1_ms(p):.2f}", f"{best:.4f}"]
         for p, best in zip(people, oracle, strict=True)
@@ -123,7 +112,8 @@ def _write_tables(out: Path, people: Sequence[Person], difficulty: Difficulty, p
         "oracle_r2_static_traits": r_squared(ages, oracle_age(scores, male, difficulty, static)) if len(people) > 1 else None,
         "oracle_r2_expected": expected_oracle_r2(difficulty),
         "defects": [
-            {"study_id": f"{people[k].eid}_{VISIT}_0", "defect": plan[k].kind, "view": plan[k].view, "views": plan[k].outcome()} for k in sorted(plan)
+            {"study_id": f"{people[k].eid}_{VISIT}_0", "defect": plan[k].kind, "view": plan[k].view, "views": plan[k].outcome()}
+            for k in sorted(plan)
         ],
     }
     write_text(out / "ground_truth.csv", _csv(truth))

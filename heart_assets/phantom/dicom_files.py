@@ -9,20 +9,22 @@ UIDs are derived from names ("2.25." and 38 digits of a hash), so the same seed 
 
 import hashlib
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.encoders import JPEG2000LosslessEncoder, RLELosslessEncoder
-from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, MRImageStorage, RLELossless
+from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, MRImageStorage, RLELossless
 
 from heart_assets.phantom.scanner import Plane
 
-_UID, _NUMBER, _TRIGGER = "2.25." + "7" * 38, "7777", "77777.77"  # placeholders: SOP instance, instance number, trigger time
+_UID, _NUMBER, _TRIGGER = UID("2.25." + "7" * 38), "7777", "77777.77"  # placeholders: SOP instance, instance number, trigger time
 _SYNTAXES = {"none": ExplicitVRLittleEndian, "rle": RLELossless, "jpeg2000": JPEG2000Lossless}
-IMPLEMENTATION_UID = "2.25.302948576120394857612039485761203948"
+IMPLEMENTATION_UID = UID("2.25.302948576120394857612039485761203948")
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,10 @@ class SeriesHeader:
 
 @dataclass(frozen=True)
 class DicomFile:
-    """One file of a study: its name in the zip, its bytes, and its place in time (0-based)."""
+    """One file of a study: its name in the zip, and its bytes."""
 
     name: str
     data: bytes
-    index: int
 
 
 def make_uid(*parts: object) -> str:
@@ -64,30 +65,33 @@ def make_uid(*parts: object) -> str:
     return f"2.25.{10**37 + value % (9 * 10**37)}"
 
 
-def series_files(header: SeriesHeader, pixels: np.ndarray) -> list[DicomFile]:
-    """One DICOM file per frame.
+def series_files(header: SeriesHeader, pixels: np.ndarray, first_instance: int = 0) -> list[DicomFile]:
+    """One DICOM file per frame, in time order.
 
     Args:
         header: common to the series.
         pixels: (frames, rows, columns) uint16, values below 4096.
+        first_instance: how many instances of the series come before these.
     """
     start, end = _template(header)
     encode = _encoder(header, pixels.shape[1:])
     files = []
     for index, frame in enumerate(pixels):
-        uid = make_uid(header.uid, index)
-        filled = start.replace(_UID.encode(), uid.encode()).replace(_NUMBER.encode() + end, f"{index + 1:<4d}".encode() + end)
+        instance = first_instance + index + 1
+        uid = make_uid(header.uid, instance)
+        filled = start.replace(_UID.encode(), uid.encode()).replace(_NUMBER.encode() + end, f"{instance:<4d}".encode() + end)
         filled = filled.replace(_TRIGGER.encode(), f"{index * header.rr_ms / header.frames:<8.2f}".encode())
-        files.append(DicomFile(f"{uid}.dcm", filled + encode(frame), index))
+        files.append(DicomFile(f"{uid}.dcm", filled + encode(frame)))
     return files
 
 
-def _encoder(header: SeriesHeader, shape: tuple[int, ...]):
+def _encoder(header: SeriesHeader, shape: tuple[int, ...]) -> Callable[[np.ndarray], bytes]:
+    """From a frame (rows, columns) to its Pixel Data element."""
     if header.compression == "none":
         size = 2 * shape[0] * shape[1]
         return lambda frame: b"\xe0\x7f\x10\x00OW\x00\x00" + struct.pack("<I", size) + frame.astype("<u2").tobytes()
     codec, plugin = (RLELosslessEncoder, "pydicom") if header.compression == "rle" else (JPEG2000LosslessEncoder, "pylibjpeg")
-    options = {
+    options: dict[str, Any] = {
         "rows": shape[0], "columns": shape[1], "samples_per_pixel": 1, "photometric_interpretation": "MONOCHROME2",
         "bits_allocated": 16, "bits_stored": 12, "pixel_representation": 0, "number_of_frames": 1, "encoding_plugin": plugin,
     }  # fmt: skip

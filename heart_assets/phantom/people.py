@@ -67,8 +67,8 @@ def _born(age: float, visit_date: date) -> tuple[int, int]:
     birthday = visit_date - timedelta(days=age * DAYS_PER_YEAR)
     months = birthday.year * 12 + birthday.month - 1
     candidates = [((months + step) // 12, (months + step) % 12 + 1) for step in (-1, 0, 1)]
-    allowed = [c for c in candidates if AGE_LOW <= exact_age(*c, visit_date) <= AGE_HIGH]
-    return min(allowed, key=lambda c: abs(exact_age(*c, visit_date) - age))
+    allowed = [c for c in candidates if AGE_LOW <= exact_age(c[0], c[1], visit_date) <= AGE_HIGH]
+    return min(allowed, key=lambda c: abs(exact_age(c[0], c[1], visit_date) - age))
 
 
 def draw_scan(male: int, difficulty: Difficulty, rng: np.random.Generator) -> Scan:
@@ -120,4 +120,5 @@ def _draw_person(index: int, seed: int, difficulty: Difficulty) -> Person:
     scores = draw_scores(np.array([age]), np.array([male]), difficulty, rng)[0]
     number = (index // DELIVERIES * 7919 + seed * 131 + 1234) % 99_991  # a prime: no number comes twice
     eid = str(FIRST_ID + index % DELIVERIES * 100_000 + number)
-    return Person(eid, male, year, month, visit_date, age, scores, physical_values(scores, difficulty), draw_scan(male, difficulty, rng), int(rng.integers(2**31)))
+    scan = draw_scan(male, difficulty, rng)
+    return Person(eid, male, year, month, visit_date, age, scores, physical_values(scores, difficulty), scan, int(rng.integers(2**31)))

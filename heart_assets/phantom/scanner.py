@@ -52,6 +52,12 @@ def _rotated(vector: np.ndarray, axis: np.ndarray, degrees: float) -> np.ndarray
     return vector * np.cos(angle) + np.cross(axis, vector) * np.sin(angle) + axis * (axis @ vector) * (1 - np.cos(angle))
 
 
+def _usual_directions(view: str) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column of the usual plane, exactly orthonormal."""
+    row, column = _unit(DIRECTIONS[view][0]), DIRECTIONS[view][1]
+    return row, _unit(column - row * (row @ column))
+
+
 def heart_axes(row: np.ndarray, column: np.ndarray, view: str) -> tuple[np.ndarray, np.ndarray]:
     """Unit directions (LPS) of `anatomy`'s x and y in a plane: y is LONG_AXIS projected into it."""
     normal = np.cross(row, column)
@@ -62,8 +68,7 @@ def heart_axes(row: np.ndarray, column: np.ndarray, view: str) -> tuple[np.ndarr
 
 def scan_plane(person: Person, view: str, rows: int, columns: int, spacing_mm: float) -> Plane:
     """The plane that the radiographer chose: near the usual one, tilted, rotated, off centre, perhaps with axes swapped."""
-    row, column = (_unit(direction) for direction in DIRECTIONS[view][:2])
-    column = _unit(column - row * (row @ column))
+    row, column = _usual_directions(view)
     about_row, about_column, turn = person.scan.tilt_deg[view]
     column = _rotated(column, row, about_row)
     row = _rotated(row, column, about_column)
@@ -79,7 +84,7 @@ def scan_plane(person: Person, view: str, rows: int, columns: int, spacing_mm: f
 
 def centred_plane(person: Person, view: str, size_px: int, spacing_mm: float) -> Plane:
     """A square plane with the long axis down, a little off the heart: what a good cleaning yields."""
-    row, column = heart_axes(*(_unit(direction) for direction in DIRECTIONS[view][:2]), view)
+    row, column = heart_axes(*_usual_directions(view), view)
     half = spacing_mm * (size_px - 1) / 2
     across, along = person.scan.field_shift_mm[view]
     corner = heart_position(person) + (across - half) * row + (along - half) * column
@@ -110,7 +115,7 @@ def _heart_affine(person: Person, view: str, plane: Plane) -> np.ndarray:
 
 def _chest_affine(person: Person, view: str, plane: Plane) -> np.ndarray:
     """The chest's axes are the usual plane's rows and columns, turned into the present plane with the heart's axes."""
-    usual = [_unit(direction) for direction in DIRECTIONS[view][:2]]
+    usual = _usual_directions(view)
     right0, down0 = heart_axes(*usual, view)
     right, down = heart_axes(plane.row, plane.column, view)
     x, y = ((axis @ right0) * right + (axis @ down0) * down for axis in usual)
@@ -129,9 +134,11 @@ def _paint(canvas: np.ndarray, layers: Sequence[Layer], frame: int, affine: np.n
             cv2.fillPoly(canvas, [points], layer.value, cv2.LINE_AA, shift)
 
 
-def _organic(layers: Sequence[Layer], rng: np.random.Generator, amplitude_mm: float) -> list[Layer]:
+def _organic(layers: Sequence[Layer], rng: np.random.Generator, amplitude_mm: float, wave_mm: float) -> list[Layer]:
     """The same layers bent by one smooth random field, so that nobody's contours are ellipses."""
-    waves = [(rng.uniform(-1, 1, 2) * 2 * np.pi / 85, rng.uniform(0, 2 * np.pi), rng.standard_normal(2) * amplitude_mm) for _ in range(5)]
+    waves = [
+        (rng.uniform(-1, 1, 2) * 2 * np.pi / wave_mm, rng.uniform(0, 2 * np.pi), rng.standard_normal(2) * amplitude_mm) for _ in range(5)
+    ]
     bend = lambda points: points + sum(np.sin(points @ k + start)[..., None] * push / 2 for k, start, push in waves)  # noqa: E731
     return [replace(layer, contour=bend(layer.contour)) for layer in layers]
 
@@ -185,8 +192,8 @@ def render(person: Person, view: str, plane: Plane, frames: int) -> np.ndarray:
     fine = max(2, round(plane.spacing_mm / 1.1))
     affine, chest = _heart_affine(person, view, plane), _chest_affine(person, view, plane)
     still = np.full((plane.rows * fine, plane.columns * fine), 2, np.uint8)
-    _paint(still, _organic(chest_layers(view, person.scan), rng, 4.0), 0, chest, fine)
-    layers = _organic(heart_layers(view, person.traits, phases, person.scan.size), rng, 1.2)
+    _paint(still, _organic(chest_layers(view, person.scan), rng, 5.0, 200.0), 0, chest, fine)
+    layers = _organic(heart_layers(view, person.traits, phases, person.scan.size), rng, 1.2, 85.0)
     bulk = np.outer(contraction(phases, person.traits), np.array([-0.35, 0.6]) * person.traits["bulk_motion_mm"])
     signal = np.empty((frames, plane.rows, plane.columns), np.float32)
     for frame in range(frames):
@@ -196,8 +203,8 @@ def render(person: Person, view: str, plane: Plane, frames: int) -> np.ndarray:
         _paint(canvas, layers, frame, moved, fine)
         signal[frame] = cv2.resize(canvas, (plane.columns, plane.rows), interpolation=cv2.INTER_AREA)
     sigma = 1.1 / plane.spacing_mm
-    for frame in signal:
-        cv2.GaussianBlur(frame, (0, 0), sigma, dst=frame)
+    for image in signal:
+        cv2.GaussianBlur(image, (0, 0), sigma, dst=image)
     bloody = np.clip((signal - 110) / 45, 0, 1)
     signal *= 1 + bloody * (_flow(person, view, plane, affine, phases, rng) - 1)
     signal *= (1 + 0.03 * _smooth_field(rng, plane, 5.0) + 0.06 * _smooth_field(rng, plane, 30.0)) * _coil(person, plane) / BLOOD

@@ -50,26 +50,26 @@ class Trait:
 
 _STATIC = (
     # name, mean, scale, shape, loading in demo, in benchmark
-    ("septal_wall_mm", 9.0, 1.0, "linear", 0.62, 0.43),
+    ("septal_wall_mm", 9.0, 1.0, "linear", 0.10, 0.43),
     ("lateral_wall_mm", 7.5, 0.8, "male", 0.10, 0.40),
     ("lv_radius_mm", 24.5, 1.7, "linear", -0.10, -0.38),
     ("lv_length_mm", 90.0, 4.0, "female", -0.10, -0.40),
-    ("la_size_mm", 48.0, 3.6, "threshold", 0.79, 0.42),
+    ("la_size_mm", 48.0, 4.0, "threshold", 0.62, 0.42),
     ("ra_size_mm", 50.0, 3.4, "late", 0.10, 0.36),
     ("rv_radius_mm", 40.0, 2.8, "early", -0.10, -0.36),
     ("aortic_root_mm", 31.0, 2.0, "male", 0.10, 0.46),
     ("epicardial_fat_mm", 4.0, 1.0, "menopause", 0.10, 0.40),
     ("valve_plane_tilt_deg", 2.0, 4.0, "linear", 0.10, 0.38),
     ("trabeculation_mm", 1.6, 0.45, "turn", -0.10, -0.36),
-    ("myocardial_signal", 54.0, 6.0, "linear", 0.10, 0.38),
+    ("myocardial_signal", 58.0, 8.0, "linear", 0.78, 0.38),
 )
 _MOTION = (
-    ("radial_shortening", 0.31, 0.035, "linear", -0.89, -0.48),
-    ("long_axis_excursion_mm", 13.0, 2.0, "early", -0.80, -0.48),
+    ("radial_shortening", 0.32, 0.036, "linear", -0.90, -0.48),
+    ("long_axis_excursion_mm", 14.0, 2.2, "early", -0.76, -0.48),
     ("systole_end", 0.36, 0.025, "linear", 0.10, 0.48),
     ("ejection_skew", 1.0, 0.18, "late", 0.10, 0.45),
     ("relaxation_delay", 0.05, 0.014, "female", 0.10, 0.48),
-    ("early_filling_share", 0.66, 0.09, "linear", -0.70, -0.49),
+    ("early_filling_share", 0.66, 0.09, "linear", -0.50, -0.49),
     ("early_filling_time", 0.17, 0.025, "threshold", 0.10, 0.46),
     ("atrial_kick_onset", 0.79, 0.018, "male", -0.10, -0.47),
     ("septal_delay", 0.0, 0.022, "late", 0.10, 0.44),
@@ -179,7 +179,10 @@ def physical_values(scores: np.ndarray, difficulty: Difficulty) -> dict[str, flo
 
     In `demo` the few strong traits vary twice as much as in life, and the others a third as much, so that the former stand out.
     """
-    return {trait.name: trait.mean + trait.scale * _contrast(trait, difficulty) * float(score) for trait, score in zip(TRAITS, scores, strict=True)}
+    return {
+        trait.name: trait.mean + trait.scale * _contrast(trait, difficulty) * float(score)
+        for trait, score in zip(TRAITS, scores, strict=True)
+    }
 
 
 def _contrast(trait: Trait, difficulty: Difficulty) -> float:

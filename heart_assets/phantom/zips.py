@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
@@ -24,24 +23,27 @@ def manifest_lines(series: Sequence[Series], comma_dates: bool = False) -> list[
         header = one.header
         day = datetime.strptime(header.date, "%Y%m%d")
         date = f"{day:%b} {day.day}, {day.year}" if comma_dates else f"{day:%Y-%m-%d}"
-        tail = [header.patient_id, header.study_uid, "Synthetic heart", date, header.uid, header.description, "MR", header.station, "phantom"]
+        tail = [
+            header.patient_id,
+            header.study_uid,
+            "Synthetic heart",
+            date,
+            header.uid,
+            header.description,
+            "MR",
+            header.station,
+            "phantom",
+        ]
         lines += [",".join([file.name, *tail]) for file in one.files]
     return lines
 
 
-def write_zip(path: Path, series: Sequence[Series], manifest: str | None, rng: np.random.Generator, manifest_name: str = "manifest.csv", stray: Mapping[str, bytes] = MappingProxyType({})) -> None:
-    """Write one study atomically: files in no particular order, manifest if any, stray files; fixed time stamps."""
+def write_zip(path: Path, series: Sequence[Series], others: Mapping[str, bytes], rng: np.random.Generator) -> None:
+    """Write one study atomically: its files in no particular order, then other files by name; the time stamps are fixed."""
     files = [file for one in series for file in one.files]
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for place in rng.permutation(len(files)):
-            archive.writestr(_entry(files[place].name), files[place].data, zipfile.ZIP_DEFLATED, 1)
-        if manifest is not None:
-            archive.writestr(_entry(manifest_name), manifest.encode(), zipfile.ZIP_DEFLATED, 1)
-        for name, data in stray.items():
-            archive.writestr(_entry(name), data)
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name, date_time=(2020, 1, 1, 0, 0, 0))
-    entry.create_system, entry.external_attr = 3, 0o644 << 16
-    return entry
+    members = [(files[place].name, files[place].data) for place in rng.permutation(len(files))] + list(others.items())
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, data in members:
+            entry = zipfile.ZipInfo(name, date_time=(2020, 1, 1, 0, 0, 0))
+            entry.create_system, entry.external_attr = 3, 0o644 << 16
+            archive.writestr(entry, data, zipfile.ZIP_DEFLATED, 1)

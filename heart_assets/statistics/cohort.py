@@ -110,7 +110,7 @@ def _passes(phenotypes: pd.DataFrame, train_filter: str | None) -> pd.Series:
     if train_filter is None:
         return pd.Series(True, index=phenotypes.index)
     try:
-        passes = phenotypes.eval(train_filter)
+        passes = phenotypes.eval(train_filter, engine="python")
     except Exception as error:  # pandas raises anything from KeyError to SyntaxError for a query of the user's
         raise StudyError(f"folds.train_filter cannot be answered by the phenotype table: {type(error).__name__}") from None
     if not (isinstance(passes, pd.Series) and passes.dtype == bool):

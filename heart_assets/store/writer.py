@@ -92,11 +92,13 @@ class _Writer:
             skeleton.unlink(missing_ok=True)
 
     def _write_skeleton(self, path: Path) -> int | None:
-        with h5py.File(path, "w", libver=("v110", "v110"), alignment_threshold=ALIGNMENT, alignment_interval=ALIGNMENT) as file:
+        aligned = {"alignment_threshold": ALIGNMENT, "alignment_interval": ALIGNMENT, "meta_block_size": ALIGNMENT}
+        with h5py.File(path, "w", libver=("v110", "v110"), **aligned) as file:
             creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
             creation.set_layout(h5py.h5d.CONTIGUOUS)
             creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
             creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+            creation.set_obj_track_times(False)  # the same rows give the same bytes
             space = h5py.h5s.create_simple((len(self._rows), *self._row_shape))
             kind = h5py.h5t.py_create(np.dtype(self._layout.dtype))
             dataset = h5py.h5d.create(file.id, self._layout.dataset.encode(), kind, space, creation)

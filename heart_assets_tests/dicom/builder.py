@@ -28,7 +28,9 @@ SERIES = SeriesSettings()
 GEOMETRY = GeometrySettings(frames=FRAMES, size_px=32, spacing_mm=4.0, crop_mm=100.0)
 
 
-def beating(frames: int = FRAMES, rows: int = 40, columns: int = 48, row: float = 20.0, column: float = 24.0, radius: float = 8.0) -> np.ndarray:
+def beating(
+    frames: int = FRAMES, rows: int = 40, columns: int = 48, row: float = 20.0, column: float = 24.0, radius: float = 8.0
+) -> np.ndarray:
     """(frames, rows, columns) uint16: a bright disc on grey whose radius beats once."""
     y, x = np.mgrid[:rows, :columns]
     distance = np.hypot(y - row, x - column)
@@ -43,7 +45,9 @@ def dataset(pixels: np.ndarray, syntax: UID = ExplicitVRLittleEndian, **changes:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = MRImageStorage, syntax
     meta.MediaStorageSOPInstanceUID = changes.get("SOPInstanceUID", "1.2.3")
-    file = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128, is_implicit_VR=syntax.is_implicit_VR, is_little_endian=syntax.is_little_endian)
+    file = FileDataset(
+        "", {}, file_meta=meta, preamble=b"\0" * 128, is_implicit_VR=syntax.is_implicit_VR, is_little_endian=syntax.is_little_endian
+    )
     file.SpecificCharacterSet = "ISO_IR 100"
     file.SOPClassUID, file.SOPInstanceUID = MRImageStorage, "1.2.3"
     file.StudyDate = file.SeriesDate = file.AcquisitionDate = "20150830"
@@ -63,7 +67,7 @@ def dataset(pixels: np.ndarray, syntax: UID = ExplicitVRLittleEndian, **changes:
     file["PixelData"].VR = "OW" if bits > 8 else "OB"
     for keyword, value in changes.items():
         if value is None:
-            delattr(file, keyword)
+            file.pop(keyword, None)
         else:
             setattr(file, keyword, value)
     return file

@@ -1,0 +1,51 @@
+"""What assets declare, and the limits of pools."""
+
+from typing import Any
+
+import pytest
+from dagster import AssetKey, DagsterInstance, asset
+
+from heart_assets.executor import GPU_POOL, HEAVY_CPU_POOL, count_devices, gpus, heavy_cpu, set_pool_limits
+from heart_assets.executor.declare import GPUS_TAG, gpus_of
+
+
+def test_gpus_gives_tag_and_pool_to_the_step() -> None:
+    @asset(**gpus(2))
+    def model() -> None: ...
+
+    @asset(**heavy_cpu())
+    def ingest() -> None: ...
+
+    assert gpus_of(model.op.tags) == 2
+    assert model.op.pool == GPU_POOL
+    assert (gpus_of(ingest.op.tags), ingest.op.pool) == (0, HEAVY_CPU_POOL)
+    assert gpus(1, pool="big") == {"op_tags": {GPUS_TAG: "1"}, "pool": "big"}
+    assert model.key == AssetKey("model")
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 17, True, 1.0, "1", None])
+def test_wrong_numbers_are_refused_at_definition(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="whole number from 1 to 16, found"):
+        gpus(wrong)
+
+
+def test_a_pool_needs_a_name() -> None:
+    with pytest.raises(ValueError, match="name of a pool"):
+        gpus(1, pool="")
+
+
+@pytest.mark.parametrize("wrong", ["many", "-1", "17", "1.0", ""])
+def test_wrong_tags_are_refused(wrong: str) -> None:
+    with pytest.raises(ValueError, match="must be a whole number up to 16"):
+        gpus_of({GPUS_TAG: wrong})
+
+
+def test_pool_limits_are_set_and_changed() -> None:
+    with DagsterInstance.local_temp() as instance:
+        set_pool_limits(instance, {"gpu": 2, "heavy_cpu": 1})
+        set_pool_limits(instance, {"gpu": 3})
+        assert {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()} == {"gpu": 3, "heavy_cpu": 1}
+
+
+def test_count_devices() -> None:
+    assert count_devices(["a", "b", "c"]) == 3
