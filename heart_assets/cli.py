@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from heart_assets.errors import StudyError
-from heart_assets.settings import SettingsError, load_settings, study_file
+from heart_assets.settings import load_settings, study_file
 
 TABLE_COLUMNS = ["model", "view", "n", "r2", "r2_se", "rmse", "mae", "pearson_r"]
 
@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)
-    except (SettingsError, StudyError) as error:
+    except StudyError as error:
         print(f"heart-assets: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -3,7 +3,7 @@
 What belongs here: the fields, their documentation, their bounds, and the loader that turns a wrong value into one
 sentence (file, field, what was found, what is allowed). What does not: any code that acts on a setting.
 
-This module is a leaf: every room may import it, and it imports none of them.
+Every room may import this module, and it imports none of them.
 """
 
 import os
@@ -14,11 +14,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from heart_assets.errors import StudyError
+
 STUDY_FILE_VARIABLE = "HEART_ASSETS_STUDY"
 DEFAULT_STUDY_FILE = Path(__file__).resolve().parent.parent / "study.toml"
 
 
-class SettingsError(ValueError):
+class SettingsError(StudyError):
     """A study file that cannot be used; the message names the file, the field, what was found and what is allowed."""
 
 

@@ -97,15 +97,15 @@ def ids(number: int, first: int = 9_000_001) -> list[str]:
     return [str(first + k) for k in range(number)]
 
 
-def ages(number: int) -> np.ndarray:
-    """Ages from 45 to 80 years that are no whole numbers."""
-    return np.linspace(45.1, 79.9, number)
+def age_of(participant: str) -> float:
+    """An age from 45 to 76 years that is no whole number; another one for each of twelve neighbours."""
+    return 45.1 + 2.75 * (int(participant) % 12)
 
 
 def phenotype_table(participants: Sequence[str], **columns: Any) -> pd.DataFrame:
     """The value of `phenotypes`: visit 2, sexes alternating."""
     sexes = ["F" if k % 2 else "M" for k in range(len(participants))]
-    table = pd.DataFrame({"participant_id": list(participants), "visit": 2, "age": ages(len(participants)), "sex": sexes, "family_id": ""})
+    table = pd.DataFrame({"participant_id": list(participants), "visit": 2, "age": list(map(age_of, participants)), "sex": sexes, "family_id": ""})
     return table.assign(**columns)
 
 
@@ -165,11 +165,11 @@ def liver_row(participant: str) -> dict[str, Any]:
 
 
 def video_of(participant: str) -> np.ndarray:
-    """A disc that beats, brighter the larger the id: (8, 16, 16) uint8."""
+    """A disc that beats, brighter the older the participant: (8, 16, 16) uint8."""
     y, x = np.mgrid[:SIZE_PX, :SIZE_PX] - (SIZE_PX - 1) / 2
     radius = 5 + 2 * np.cos(2 * np.pi * np.arange(FRAMES) / FRAMES)[:, None, None]
     noise = np.random.default_rng(int(participant)).integers(0, 20, (FRAMES, SIZE_PX, SIZE_PX))
-    return np.where(np.hypot(x, y) < radius, 100 + int(participant) % 100, 10 + noise).astype(np.uint8)
+    return np.where(np.hypot(x, y) < radius, 2 * age_of(participant), 10 + noise).astype(np.uint8)
 
 
 def write_videos(path: Path, view: str, participants: Sequence[str]) -> Path:

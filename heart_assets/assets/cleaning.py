@@ -8,9 +8,9 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from heart_assets import checks, pictures
+from heart_assets import checks, dicom, pictures
 from heart_assets.asset_results import Work, study_asset, user_errors
-from heart_assets.dicom import DeliveryResult, clean_delivery, clean_liver_delivery, demographics, list_studies
+from heart_assets.dicom import DeliveryResult, list_studies
 from heart_assets.executor import heavy_cpu
 from heart_assets.files import claim_folder
 from heart_assets.ledger import HEART_FIELD, LIVER_FIELD, Study
@@ -32,7 +32,7 @@ def heart_videos(context: dg.AssetExecutionContext, study: dg.ResourceParam[Stud
         return work.kept()
     studies, not_studies = list_studies(settings.raw.heart, work.partition, settings.raw.layout, HEART_FIELD, settings.raw.default_visit)
     previous = {view: path for view in study.views if (path := layout.videos(view, work.partition)).exists()}
-    result = clean_delivery(
+    result = dicom.clean_delivery(
         studies,
         settings,
         claim_folder(layout.scratch / f"heart_videos {work.partition}"),
@@ -54,7 +54,7 @@ def liver_images(context: dg.AssetExecutionContext, study: dg.ResourceParam[Stud
     assert settings.raw.liver is not None
     studies, not_studies = list_studies(settings.raw.liver, work.partition, settings.raw.layout, LIVER_FIELD, settings.raw.default_visit)
     previous = study.layout.liver(work.partition)
-    result = clean_liver_delivery(
+    result = dicom.clean_liver_delivery(
         studies,
         settings,
         claim_folder(study.layout.scratch / f"liver_images {work.partition}"),
@@ -83,7 +83,7 @@ def _phenotype_table(study: Study) -> PhenotypeTable:
     if raw.phenotypes or raw.layout == "ukb_zips":
         return read_phenotypes(raw.phenotypes, study.withdrawn())
     headers = [
-        demographics(list_studies(raw.heart, delivery, raw.layout, HEART_FIELD, raw.default_visit)[0])
+        dicom.demographics(list_studies(raw.heart, delivery, raw.layout, HEART_FIELD, raw.default_visit)[0])
         for delivery in study.heart_deliveries()
     ]
     return from_demographics(pd.concat(headers, ignore_index=True), study.withdrawn())

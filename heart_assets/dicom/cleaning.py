@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from heart_assets.dicom.centring import heart_centre, motion_map
-from heart_assets.dicom.errors import StudyError
+from heart_assets.dicom.errors import RejectedError
 from heart_assets.dicom.geometry import PlaneGeometry, Upright, sampling_matrix, upright
 from heart_assets.dicom.timing import Timing, resampling_matrix
 from heart_assets.settings import GeometrySettings, Vector3
@@ -38,7 +38,7 @@ def clean_cine(frames: np.ndarray, plane: PlaneGeometry, timing: Timing, geometr
         frames: (T, rows, columns) float32 grey values in time order.
 
     Raises:
-        StudyError: no_contrast.
+        RejectedError: no_contrast.
     """
     flags = list(timing.flags)
     view = upright(plane, geometry.down, image_right)
@@ -118,10 +118,10 @@ def _crop(matrix: np.ndarray, shape: tuple[int, ...], geometry: GeometrySettings
 
 def _grey_range(pixels: np.ndarray, geometry: GeometrySettings) -> tuple[float, float]:
     if pixels.size == 0:
-        raise StudyError("no_contrast", "the crop lies outside the picture")
+        raise RejectedError("no_contrast", "the crop lies outside the picture")
     low, high = np.percentile(pixels, (geometry.low_percentile, geometry.high_percentile))
     if not high > low:
-        raise StudyError("no_contrast", f"percentiles {geometry.low_percentile} and {geometry.high_percentile} are both {low:.6g}")
+        raise RejectedError("no_contrast", f"percentiles {geometry.low_percentile} and {geometry.high_percentile} are both {low:.6g}")
     return float(low), float(high)
 
 

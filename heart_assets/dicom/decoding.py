@@ -23,7 +23,7 @@ from heart_assets.dicom.elements import (
     deflated_start,
     plain_elements,
 )
-from heart_assets.dicom.errors import StudyError
+from heart_assets.dicom.errors import RejectedError
 from heart_assets.dicom.headers import ORIENTATION, FrameHeader, frame_header, integer, text
 from heart_assets.dicom.pixels import FRAMES, MAX_FRAMES, ROWS, grey_values, quiet, stored_pixels
 
@@ -57,7 +57,7 @@ class Frame:
     index: int
 
     def grey(self) -> np.ndarray:
-        """(rows, columns) float32 grey values after rescaling; raises StudyError as `stored_pixels` and `grey_values`."""
+        """(rows, columns) float32 grey values after rescaling; raises RejectedError as `stored_pixels` and `grey_values`."""
         return grey_values(self.image.name, self.image.frames[self.index], self.image.stored[self.index])
 
 
@@ -76,7 +76,7 @@ def decode(name: str, data: bytes) -> list[Frame]:
     """The frames of one DICOM file; pixels stay undecoded.
 
     Raises:
-        StudyError: unreadable_dicom or too_large.
+        RejectedError: unreadable_dicom or too_large.
     """
     plain = plain_elements(data)
     if plain is not None and plain[1].stop and {ROWS, ORIENTATION} <= plain[0].keys() and (integer(plain[0], FRAMES) or 1) == 1:
@@ -95,13 +95,13 @@ def _with_pydicom(name: str, data: bytes) -> Image:
             count = min(integer(values, FRAMES) or 1, MAX_FRAMES + 1)
             frames = _frame_values(dataset, values, count)
             if ROWS not in frames[0]:
-                raise StudyError("unreadable_dicom", f"{name}: cut short, or no picture")
-        except StudyError:
+                raise RejectedError("unreadable_dicom", f"{name}: cut short, or no picture")
+        except RejectedError:
             raise
         except Exception as error:  # pydicom may raise anything at broken input
-            raise StudyError("unreadable_dicom", f"{name}: {type(error).__name__}") from None
+            raise RejectedError("unreadable_dicom", f"{name}: {type(error).__name__}") from None
     if count > MAX_FRAMES:
-        raise StudyError("too_large", f"{name}: more than {MAX_FRAMES} frames")
+        raise RejectedError("too_large", f"{name}: more than {MAX_FRAMES} frames")
     return Image(name, frames, b"", dataset)
 
 
@@ -111,7 +111,7 @@ def _bound_inflation(name: str, data: bytes) -> None:
         return
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     if len(inflater.decompress(data[start:], MAX_INFLATED_BYTES)) >= MAX_INFLATED_BYTES:
-        raise StudyError("too_large", f"{name}: inflates to more than {MAX_INFLATED_BYTES >> 20} MB")
+        raise RejectedError("too_large", f"{name}: inflates to more than {MAX_INFLATED_BYTES >> 20} MB")
 
 
 def _frame_values(dataset: Dataset, values: Values, count: int) -> list[Values]:

@@ -7,7 +7,7 @@ study is cleaned is `study` and `liver`; the file format is the store's.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pandas as pd
 from heart_assets.dicom.errors import WHOLE_STUDY, AccountingError, Rejection
 from heart_assets.dicom.liver import LIVER, clean_liver_study
 from heart_assets.dicom.memory import Memory, Outcome, open_memory
+from heart_assets.dicom.result import DeliveryResult
 from heart_assets.dicom.rows import source_columns
 from heart_assets.dicom.sources import StudySource
 from heart_assets.dicom.study import clean_study
@@ -27,24 +28,10 @@ from heart_assets.store import ImageStore, ImageWriter, VideoStore, VideoWriter
 
 CODE_VERSION = "1"  # raise it whenever the same files would give other pixels or columns
 OUTCOMES = ("stored", "rejected", "unchanged", "removed")
+STUDIES_PER_WORKER = 4  # fewer are cleaned sooner than another process has started
+MAPS_PER_WORKER = 200
 Progress = Callable[[int, int, int], None]
 Writers = Mapping[str, VideoWriter] | Mapping[str, ImageWriter]
-
-
-@dataclass(frozen=True)
-class DeliveryResult:
-    """What a delivery gave.
-
-    Attributes:
-        stores: view -> store file in the scratch folder, in the order of the studies' names.
-        rejected: file_name, view (`all`: every view), reason, detail.
-        accounting: found, stored, rejected, unchanged, removed (studies); gone (in the previous stores but no longer
-            listed; not part of found); reasons {code: rows}; and per_view {view: the first five}.
-    """
-
-    stores: dict[str, Path]
-    rejected: pd.DataFrame
-    accounting: dict[str, Any]
 
 
 def clean_delivery(
@@ -67,7 +54,7 @@ def clean_delivery(
     Args:
         scratch: folder for the new stores, `<view>.h5`; not that of `previous`.
         previous: view -> store of the last time; with a missing or damaged one all studies are read again.
-        workers: processes.
+        workers: processes, at most; few studies are cleaned by fewer.
         progress: called with (done, total, rejected so far) after each study.
         withdrawn: participant ids.
         listing_rejections: from `list_studies`; they enter the rejected table and the accounting.
@@ -90,7 +77,7 @@ def clean_delivery(
     }
     memory = open_memory(VideoStore, previous, tuple(settings.views), version)
     clean = partial(_clean_cines, views=settings.views, series=settings.series, geometry=geometry)
-    outcomes = _outcomes(studies, clean, memory, workers, withdrawn)
+    outcomes = _outcomes(studies, clean, memory, workers, STUDIES_PER_WORKER, withdrawn)
     return _write(outcomes, len(studies), writers, memory, progress, listing_rejections)
 
 
@@ -109,7 +96,7 @@ def clean_liver_delivery(
     version = _version(liver.model_dump(mode="json"))
     writers = {LIVER: ImageWriter(scratch / f"{LIVER}.h5", liver.size_px, {"view": LIVER, "unit": "ms", **version})}
     memory = open_memory(ImageStore, {LIVER: previous} if previous else None, (LIVER,), version)
-    outcomes = _outcomes(studies, partial(_clean_map, liver=liver), memory, workers, withdrawn)
+    outcomes = _outcomes(studies, partial(_clean_map, liver=liver), memory, workers, MAPS_PER_WORKER, withdrawn)
     return _write(outcomes, len(studies), writers, memory, progress, listing_rejections)
 
 
@@ -132,11 +119,12 @@ def _outcomes(
     clean: Callable[[StudySource], Outcome],
     memory: Memory,
     workers: int,
+    share: int,
     withdrawn: frozenset[str],
 ) -> Iterator[Outcome]:
-    """One outcome per study, in order; only new and changed ones are read."""
+    """One outcome per study, in order; only new and changed ones are read, at least `share` of them by each process."""
     new = [source for source in studies if source.participant_id not in withdrawn and not memory.knows(source)]
-    cleaned = ordered_results(clean, new, min(workers, len(new)))
+    cleaned = ordered_results(clean, new, min(workers, -(-len(new) // share)))
     for source in studies:
         if source.participant_id in withdrawn:
             yield Outcome(source, {}, [], removed=True)

@@ -5,6 +5,8 @@ Only words here; who raises what is decided where the input is looked at.
 
 from dataclasses import dataclass
 
+from heart_assets.errors import StudyError
+
 WHOLE_STUDY = "all"
 
 REASONS: dict[str, str] = {
@@ -32,7 +34,7 @@ REASONS: dict[str, str] = {
 PASSING_REASONS = frozenset({"unreadable_file", "internal_error", "worker_died"})  # tried again even if the file is unchanged
 
 
-class RawDataError(ValueError):
+class RawDataError(StudyError):
     """A raw folder that cannot be used; one sentence for the user."""
 
 
@@ -40,7 +42,7 @@ class AccountingError(RuntimeError):
     """Studies found are not stored + rejected + unchanged + removed."""
 
 
-class StudyError(Exception):
+class RejectedError(Exception):
     """Bad input, found while reading or cleaning a study. `reason` is a key of `REASONS`; `detail` may name files."""
 
     def __init__(self, reason: str, detail: str = "") -> None:

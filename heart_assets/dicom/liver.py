@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from heart_assets.dicom.decoding import Frame
-from heart_assets.dicom.errors import Rejection, StudyError
+from heart_assets.dicom.errors import RejectedError, Rejection
 from heart_assets.dicom.reading import open_study
 from heart_assets.dicom.rows import pixel_digest, scan_columns, source_columns
 from heart_assets.dicom.sources import StudySource
@@ -40,24 +40,24 @@ def _clean(source: StudySource, liver: LiverSettings) -> LiverResult:
     frames = sorted(harvest.frames, key=lambda frame: (frame.header.acquired, frame.header.series_number, frame.header.instance or 0))
     if not frames:
         reason = next((reason for _, reason in harvest.lost.values()), "no_series")
-        raise StudyError(reason, "; ".join(harvest.details[:2]) or "no series is called like a T1 map")
-    errors: list[StudyError] = []
+        raise RejectedError(reason, "; ".join(harvest.details[:2]) or "no series is called like a T1 map")
+    errors: list[RejectedError] = []
     for frame in reversed(frames):
         try:
             return LiverResult({LIVER: _map(source, frame, len({one.header.series_uid for one in frames}), liver.size_px)})
-        except StudyError as error:
+        except RejectedError as error:
             errors.append(error)
     raise errors[0]
 
 
 def _map(source: StudySource, frame: Frame, series_count: int, size_px: int) -> tuple[np.ndarray, dict[str, Any]]:
     if frame.header.spacing is None or frame.header.orientation is None:
-        raise StudyError("inconsistent_geometry", "no orientation or spacing in the header")
+        raise RejectedError("inconsistent_geometry", "no orientation or spacing in the header")
     grey = frame.grey()
     image = _centred(np.rint(np.clip(grey, 0, _LARGEST_T1_MS)).astype(np.uint16), size_px)
     valid = image[image > 0]
     if not valid.size or valid.min() == valid.max():
-        raise StudyError("no_contrast", "all pixels of the map are alike")
+        raise RejectedError("no_contrast", "all pixels of the map are alike")
     row = {
         **source_columns(source),
         **scan_columns(frame.header),

@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from heart_assets.dicom.elements import Values
-from heart_assets.dicom.errors import StudyError
+from heart_assets.dicom.errors import RejectedError
 from heart_assets.dicom.headers import integer, number, text
 
 MAX_SIDE = 4096
@@ -38,7 +38,7 @@ def stored_pixels(name: str, values: Values, raw: bytes, dataset: Dataset | None
         dataset: what pydicom read, if it did.
 
     Raises:
-        StudyError: unsupported_pixels, too_large or unreadable_dicom.
+        RejectedError: unsupported_pixels, too_large or unreadable_dicom.
     """
     shape = _shape(name, values)
     keyword = next((keyword for keyword in _FLOAT_PIXELS if dataset is not None and keyword in dataset), None)
@@ -47,7 +47,7 @@ def stored_pixels(name: str, values: Values, raw: bytes, dataset: Dataset | None
     allocated, stored = integer(values, _ALLOCATED), integer(values, _STORED)
     high, signed = integer(values, _HIGH_BIT), integer(values, _SIGNED)
     if allocated not in (8, 16, 32) or stored is None or not 1 <= stored <= allocated or signed not in (0, 1):
-        raise StudyError("unsupported_pixels", f"{name}: {stored} bits in {allocated}")
+        raise RejectedError("unsupported_pixels", f"{name}: {stored} bits in {allocated}")
     if dataset is None:
         return _bits(name, _from_bytes(name, raw, np.dtype(f"<u{allocated // 8}"), shape), stored, high, signed)
     syntax = getattr(dataset.file_meta, "TransferSyntaxUID", None)
@@ -62,19 +62,19 @@ def grey_values(name: str, values: Values, stored: np.ndarray) -> np.ndarray:
     """(rows, columns) float32 grey values of one frame after rescaling; brighter is larger (MONOCHROME1 is turned round).
 
     Raises:
-        StudyError: unsupported_pixels, for a rescaling by zero or values that are not finite.
+        RejectedError: unsupported_pixels, for a rescaling by zero or values that are not finite.
     """
     slope, intercept = number(values, _SLOPE), number(values, _INTERCEPT)
     slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
     if slope == 0:
-        raise StudyError("unsupported_pixels", f"{name}: rescale slope 0")
+        raise RejectedError("unsupported_pixels", f"{name}: rescale slope 0")
     sign = -1.0 if text(values, _PHOTOMETRIC) == "MONOCHROME1" else 1.0
     with np.errstate(over="ignore", invalid="ignore"):
         grey = stored.astype(np.float32)
         if (slope, intercept, sign) != (1.0, 0.0, 1.0):
             grey = grey * np.float32(slope * sign) + np.float32(intercept * sign)
     if not np.isfinite(grey).all():
-        raise StudyError("unsupported_pixels", f"{name}: grey values that are not finite")
+        raise RejectedError("unsupported_pixels", f"{name}: grey values that are not finite")
     return grey
 
 
@@ -82,11 +82,11 @@ def _shape(name: str, values: Values) -> tuple[int, int, int]:
     shape = (integer(values, FRAMES) or 1, integer(values, ROWS) or 0, integer(values, _COLUMNS) or 0)
     said = f"{name}: {shape[0]} frames of {shape[1]} x {shape[2]}"
     if min(shape) <= 0:
-        raise StudyError("unsupported_pixels", said)
+        raise RejectedError("unsupported_pixels", said)
     if max(shape[1:]) > MAX_SIDE or shape[0] > MAX_FRAMES or shape[0] * shape[1] * shape[2] * 4 > MAX_PIXEL_BYTES:
-        raise StudyError("too_large", said)
+        raise RejectedError("too_large", said)
     if (integer(values, _SAMPLES) or 1) != 1 or text(values, _PHOTOMETRIC) not in ("MONOCHROME1", "MONOCHROME2"):
-        raise StudyError("unsupported_pixels", f"{name}: not a grey picture")
+        raise RejectedError("unsupported_pixels", f"{name}: not a grey picture")
     return shape
 
 
@@ -94,7 +94,7 @@ def _from_bytes(name: str, data: object, kind: np.dtype, shape: tuple[int, int, 
     count = shape[0] * shape[1] * shape[2]
     if not isinstance(data, bytes) or len(data) < count * kind.itemsize:
         found = len(data) if isinstance(data, bytes) else 0
-        raise StudyError("unreadable_dicom", f"{name}: {found} bytes of pixels where {count * kind.itemsize} are needed")
+        raise RejectedError("unreadable_dicom", f"{name}: {found} bytes of pixels where {count * kind.itemsize} are needed")
     return np.frombuffer(data, kind, count).reshape(shape).astype(kind.newbyteorder("="), copy=False)
 
 
@@ -103,9 +103,9 @@ def _decompressed(name: str, dataset: Dataset, shape: tuple[int, int, int]) -> n
         try:
             pixels = dataset.pixel_array
         except Exception as error:  # a decoder may raise anything at broken input
-            raise StudyError("unreadable_dicom", f"{name}: pixels cannot be decoded ({type(error).__name__})") from None
+            raise RejectedError("unreadable_dicom", f"{name}: pixels cannot be decoded ({type(error).__name__})") from None
     if pixels.size != np.prod(shape) or pixels.dtype.kind not in "iu":
-        raise StudyError("unreadable_dicom", f"{name}: the decoded pixels are not {shape[0]} x {shape[1]} x {shape[2]}")
+        raise RejectedError("unreadable_dicom", f"{name}: the decoded pixels are not {shape[0]} x {shape[1]} x {shape[2]}")
     return pixels.reshape(shape).view(f"u{pixels.dtype.itemsize}")
 
 
@@ -114,7 +114,7 @@ def _bits(name: str, pixels: np.ndarray, stored: int, high: int | None, signed: 
     width = pixels.dtype.itemsize * 8
     high = stored - 1 if high is None else high
     if not stored - 1 <= high < width:
-        raise StudyError("unsupported_pixels", f"{name}: {stored} bits below bit {high} of {width}")
+        raise RejectedError("unsupported_pixels", f"{name}: {stored} bits below bit {high} of {width}")
     if stored == width:
         return pixels.view(f"i{width // 8}") if signed else pixels
     shifted = pixels << np.asarray(width - 1 - high, pixels.dtype)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from heart_assets.dicom.errors import StudyError
+from heart_assets.dicom.errors import RejectedError
 
 MAX_MEMBERS = 20_000
 MAX_MEMBER_BYTES = 1 << 30
@@ -24,7 +24,7 @@ _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Va
 
 @dataclass(frozen=True)
 class Member:
-    """One file of a study. `head` gives its first bytes, `read` all of them; both raise StudyError."""
+    """One file of a study. `head` gives its first bytes, `read` all of them; both raise RejectedError."""
 
     name: str
     size: int
@@ -37,7 +37,7 @@ def open_study(path: Path) -> Iterator[list[Member]]:
     """The members of a study, in the order of their names; they can be read while the block lasts.
 
     Raises:
-        StudyError: not_a_zip, truncated_zip, encrypted_zip, unsupported_zip, overlapping_zip, corrupt_zip, empty,
+        RejectedError: not_a_zip, truncated_zip, encrypted_zip, unsupported_zip, overlapping_zip, corrupt_zip, empty,
             too_large or unreadable_file.
     """
     try:
@@ -47,16 +47,16 @@ def open_study(path: Path) -> Iterator[list[Member]]:
             with open(path, "rb") as file:
                 yield _bounded(_zip_members(_open_zip(file)))
     except OSError as error:
-        raise StudyError("unreadable_file", os.strerror(error.errno) if error.errno else type(error).__name__) from error
+        raise RejectedError("unreadable_file", os.strerror(error.errno) if error.errno else type(error).__name__) from error
 
 
 def _bounded(members: list[Member]) -> list[Member]:
     if not members:
-        raise StudyError("empty", "no files")
+        raise RejectedError("empty", "no files")
     if len(members) > MAX_MEMBERS:
-        raise StudyError("too_large", f"{len(members)} files; at most {MAX_MEMBERS} are read")
+        raise RejectedError("too_large", f"{len(members)} files; at most {MAX_MEMBERS} are read")
     if max(member.size for member in members) > MAX_MEMBER_BYTES or sum(member.size for member in members) > MAX_STUDY_BYTES:
-        raise StudyError("too_large", f"files of up to {MAX_MEMBER_BYTES >> 20} MB are read, and {MAX_STUDY_BYTES >> 20} MB in all")
+        raise RejectedError("too_large", f"files of up to {MAX_MEMBER_BYTES >> 20} MB are read, and {MAX_STUDY_BYTES >> 20} MB in all")
     return members
 
 
@@ -77,7 +77,7 @@ def _file_member(path: Path, name: str) -> Member:
             with path.open("rb") as file:
                 return file.read(count)
         except OSError as error:
-            raise StudyError("unreadable_file", f"{name}: {os.strerror(error.errno or 0)}") from None
+            raise RejectedError("unreadable_file", f"{name}: {os.strerror(error.errno or 0)}") from None
 
     return Member(name, path.stat().st_size, read, read)
 
@@ -85,21 +85,21 @@ def _file_member(path: Path, name: str) -> Member:
 def _open_zip(file: BinaryIO) -> zipfile.ZipFile:
     start = file.read(4)
     if not start:
-        raise StudyError("empty", "a file of no bytes")
+        raise RejectedError("empty", "a file of no bytes")
     try:
         return zipfile.ZipFile(file)
     except _ZIP_ERRORS:
         if start == b"PK\x03\x04":
-            raise StudyError("truncated_zip", "the directory at its end is missing or broken") from None
-        raise StudyError("not_a_zip", f"starts with {start!r}") from None
+            raise RejectedError("truncated_zip", "the directory at its end is missing or broken") from None
+        raise RejectedError("not_a_zip", f"starts with {start!r}") from None
 
 
 def _zip_members(archive: zipfile.ZipFile) -> list[Member]:
     infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
     if any(info.flag_bits & _ENCRYPTED for info in infos):
-        raise StudyError("encrypted_zip", "members need a password")
+        raise RejectedError("encrypted_zip", "members need a password")
     if any(info.compress_type not in _METHODS for info in infos):
-        raise StudyError("unsupported_zip", "members are neither stored nor deflated")
+        raise RejectedError("unsupported_zip", "members are neither stored nor deflated")
     return [_zip_member(archive, info) for info in sorted(infos, key=lambda info: info.filename)]
 
 
@@ -110,6 +110,6 @@ def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
                 return file.read(count)
         except _ZIP_ERRORS as error:
             reason = "overlapping_zip" if "Overlapped" in str(error) else "corrupt_zip"
-            raise StudyError(reason, f"{info.filename}: {type(error).__name__}") from None
+            raise RejectedError(reason, f"{info.filename}: {type(error).__name__}") from None
 
     return Member(info.filename, info.file_size, read, read)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from heart_assets.dicom.decoding import Frame
-from heart_assets.dicom.errors import StudyError
+from heart_assets.dicom.errors import RejectedError
 from heart_assets.settings import SeriesSettings, ViewSettings
 
 NONE = "none"
@@ -75,7 +75,7 @@ def split_planes(frames: Iterable[Frame], lost: Mapping[str, tuple[int, str]]) -
         lost: series uid -> number of its files that are absent or unreadable, and the reason code for it.
 
     Raises:
-        StudyError: inconsistent_geometry, if no frame has a usable plane at all.
+        RejectedError: inconsistent_geometry, if no frame has a usable plane at all.
     """
     groups: dict[str, list[list[Frame]]] = {}
     total = without = 0
@@ -93,7 +93,7 @@ def split_planes(frames: Iterable[Frame], lost: Mapping[str, tuple[int, str]]) -
         else:
             home.append(frame)
     if total and without == total:
-        raise StudyError("inconsistent_geometry", "no orientation, position or spacing in the headers")
+        raise RejectedError("inconsistent_geometry", "no orientation, position or spacing in the headers")
     return [
         Plane(tuple(plane), len(planes), *lost.get(uid, (0, "incomplete_series"))) for uid, planes in groups.items() for plane in planes
     ]

@@ -14,7 +14,7 @@ import numpy as np
 
 from heart_assets.dicom.cleaning import clean_cine
 from heart_assets.dicom.decoding import HEAD_BYTES, Frame, decode, is_dicom, peek
-from heart_assets.dicom.errors import WHOLE_STUDY, Rejection, StudyError
+from heart_assets.dicom.errors import WHOLE_STUDY, RejectedError, Rejection
 from heart_assets.dicom.geometry import PlaneGeometry
 from heart_assets.dicom.manifest import absent_by_series, is_manifest
 from heart_assets.dicom.reading import Member, open_study
@@ -67,7 +67,7 @@ def guarded(source: StudySource, result: Callable[..., Result], clean: Callable[
     """Run `clean`; bad input, and faults of this program, become one rejection of the whole study."""
     try:
         return clean()
-    except StudyError as error:
+    except RejectedError as error:
         return result(rejections=[Rejection(source.name, WHOLE_STUDY, error.reason, error.detail)])
     except Exception as error:
         return result(rejections=[_internal_error(source, error)])
@@ -81,7 +81,7 @@ def _clean(source: StudySource, views: Mapping[str, ViewSettings], series: Serie
     for view, choice in choices.items():
         try:
             result.videos[view] = _clean_view(source, choice, harvest, views[view], geometry)
-        except StudyError as error:
+        except RejectedError as error:
             result.rejections.append(Rejection(source.name, view, error.reason, error.detail))
     return result
 
@@ -101,7 +101,7 @@ def gather(members: list[Member], is_wanted: Wanted) -> Harvest:
         is_wanted: tells by series uid and description.
 
     Raises:
-        StudyError: no file at all is a readable DICOM (the first one's reason, or empty), or too_large.
+        RejectedError: no file at all is a readable DICOM (the first one's reason, or empty), or too_large.
     """
     harvest = Harvest()
     manifest, seen = "", 0
@@ -111,14 +111,14 @@ def gather(members: list[Member], is_wanted: Wanted) -> Harvest:
                 manifest = member.head(MAX_MANIFEST_BYTES).decode("utf-8", "replace")
             else:
                 seen += _take(member, is_wanted, harvest)
-        except StudyError as error:
+        except RejectedError as error:
             harvest.details.append(error.detail)
             harvest.lost[""] = harvest.lost.get("", (0, ""))[0] + 1, error.reason
         if harvest.held > MAX_WANTED_BYTES:
-            raise StudyError("too_large", f"more than {MAX_WANTED_BYTES >> 20} MB of files that may be a view")
+            raise RejectedError("too_large", f"more than {MAX_WANTED_BYTES >> 20} MB of files that may be a view")
     if not seen:
         reason = harvest.lost[""][1] if "" in harvest.lost else "empty"
-        raise StudyError(reason, harvest.details[0] if harvest.details else "no DICOM files")
+        raise RejectedError(reason, harvest.details[0] if harvest.details else "no DICOM files")
     uids = {frame.header.series_uid for frame in harvest.frames if frame.header.expected_frames is None}
     for uid, count in absent_by_series(manifest, {member.name for member in members}, uids).items():
         harvest.lost.setdefault(uid, (count, "incomplete_series"))
@@ -130,14 +130,14 @@ def _take(member: Member, is_wanted: Wanted, harvest: Harvest) -> bool:
     head = member.head(HEAD_BYTES)
     if not is_dicom(head):
         if member.name.lower().endswith(".dcm"):
-            raise StudyError("unreadable_dicom", f"{member.name}: not a DICOM file")
+            raise RejectedError("unreadable_dicom", f"{member.name}: not a DICOM file")
         return False
     known = peek(head)
     if known is not None and not is_wanted(*known):
         return True
     try:
         frames = decode(member.name, member.read())
-    except StudyError as error:
+    except RejectedError as error:
         if known is None:
             raise
         harvest.lost[known[0]] = harvest.lost.get(known[0], (0, ""))[0] + 1, error.reason
@@ -152,15 +152,15 @@ def _take(member: Member, is_wanted: Wanted, harvest: Harvest) -> bool:
 def _clean_view(source: StudySource, choice: Choice, harvest: Harvest, rule: ViewSettings, geometry: GeometrySettings) -> CleanedVideo:
     """The first plane of the choice that is whole and can be cleaned; the error of the first if there is none."""
     if not choice.planes:
-        raise StudyError("no_series", choice.hint or "no series is called like this view")
-    errors: list[StudyError] = []
+        raise RejectedError("no_series", choice.hint or "no series is called like this view")
+    errors: list[RejectedError] = []
     for plane in choice.planes:
         try:
             return _clean_plane(source, plane, choice, rule, geometry, ["last_incomplete"] if errors else [])
-        except StudyError as error:
+        except RejectedError as error:
             errors.append(error)
     details = "; ".join(part for part in [errors[0].detail, *harvest.details[:2]] if part)
-    raise StudyError(errors[0].reason, details)
+    raise RejectedError(errors[0].reason, details)
 
 
 def _clean_plane(
@@ -172,9 +172,9 @@ def _clean_plane(
     first = frames[0].header
     shapes = {(frame.header.rows, frame.header.columns, frame.header.spacing) for frame in frames}
     if len(shapes) > 1:
-        raise StudyError("inconsistent_geometry", "frames of different sizes or spacings")
+        raise RejectedError("inconsistent_geometry", "frames of different sizes or spacings")
     if len(frames) * first.rows * first.columns > MAX_CINE_PIXELS:
-        raise StudyError("too_large", f"{len(frames)} frames of {first.rows} x {first.columns}")
+        raise RejectedError("too_large", f"{len(frames)} frames of {first.rows} x {first.columns}")
     assert first.position is not None and first.orientation is not None and first.spacing is not None
     across, along = np.array(first.orientation).reshape(2, 3)
     place = PlaneGeometry(np.array(first.position), across, along, first.spacing)

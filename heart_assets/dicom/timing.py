@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heart_assets.dicom.errors import StudyError
+from heart_assets.dicom.errors import RejectedError
 from heart_assets.dicom.headers import FrameHeader
 
 MIN_FRAMES = 8
@@ -41,7 +41,7 @@ def time_frames(headers: Sequence[FrameHeader], whole_series: bool, lost: int, l
         lost: files known to be absent or unreadable, and `lost_reason`, the code to reject with if they matter.
 
     Raises:
-        StudyError: no_frame_order, or the series is incomplete (incomplete_series, inconsistent_geometry or lost_reason).
+        RejectedError: no_frame_order, or the series is incomplete (incomplete_series, inconsistent_geometry or lost_reason).
     """
     triggers = [header.trigger_ms for header in headers]
     instances = [header.instance for header in headers]
@@ -54,7 +54,7 @@ def time_frames(headers: Sequence[FrameHeader], whole_series: bool, lost: int, l
         keys, distinct = np.array(instances, float), 0.5
         flags.append("order_by_instance")
     else:
-        raise StudyError("no_frame_order", f"{triggers.count(None)} of {len(headers)} frames without trigger time")
+        raise RejectedError("no_frame_order", f"{triggers.count(None)} of {len(headers)} frames without trigger time")
     order = _ordered(headers, keys, distinct)
     if len(order) < len(headers):
         flags.append("duplicate_frames")
@@ -64,7 +64,7 @@ def time_frames(headers: Sequence[FrameHeader], whole_series: bool, lost: int, l
     rr = next((headers[index].rr_ms for index in order if headers[index].rr_ms is not None), None)
     if interval is None:
         if rr is None:
-            raise StudyError("no_frame_order", "neither trigger times nor a heart rate: the frame interval is unknown")
+            raise RejectedError("no_frame_order", "neither trigger times nor a heart rate: the frame interval is unknown")
         interval = rr / len(order)
         flags.append("interval_from_rr")
     if rr is None:
@@ -119,6 +119,6 @@ def _check_complete(headers: Sequence[FrameHeader], keys: np.ndarray, whole_seri
         whole = f"{found} of {expected}" if expected else f"{found}, with gaps,"
         split = "" if whole_series else "; its frames lie in several planes"
         reason = lost_reason if lost else "incomplete_series" if whole_series else "inconsistent_geometry"
-        raise StudyError(reason, f"{whole} frames{split}" + (f"; {lost} files absent or unreadable" if lost else ""))
+        raise RejectedError(reason, f"{whole} frames{split}" + (f"; {lost} files absent or unreadable" if lost else ""))
     if found < MIN_FRAMES:
-        raise StudyError("incomplete_series", f"{found} frames are no cine")
+        raise RejectedError("incomplete_series", f"{found} frames are no cine")

@@ -50,7 +50,12 @@ __all__ = [
     "warm_up",
 ]
 
-FINAL_EVENTS = {DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE, DagsterEventType.STEP_UP_FOR_RETRY, DagsterEventType.STEP_SKIPPED}
+FINAL_EVENTS = {
+    DagsterEventType.STEP_SUCCESS,
+    DagsterEventType.STEP_FAILURE,
+    DagsterEventType.STEP_UP_FOR_RETRY,
+    DagsterEventType.STEP_SKIPPED,
+}
 
 
 def engine_event(context: StepHandlerContext, message: str) -> None:

@@ -51,7 +51,9 @@ def build_gpu_executor(
             default_value=devices if isinstance(devices, str) else list(devices),
             description="auto (the machine's GPUs by UUID, or CPU slots where there is none), or a list of names of devices.",
         ),
-        "cpu_slots": optional(Int, cpu_slots, "Only without a GPU: how many steps that ask for one may run at once. Default: one per core, at most 8."),
+        "cpu_slots": optional(
+            Int, cpu_slots, "Only without a GPU: how many steps that ask for one may run at once. Default: one per core, at most 8."
+        ),
         "lock_folder": optional(
             StringSource,
             str(lock_folder) if lock_folder else None,
@@ -59,7 +61,9 @@ def build_gpu_executor(
         ),
         "max_concurrent": optional(Int, max_concurrent, "How many steps of one run may be under way. Default: the number of cores."),
         "grace_seconds": Field(float, default_value=grace_seconds, description="Time for a cancelled step to end before it is killed."),
-        "interval_seconds": Field(float, default_value=interval_seconds, description="How often events and the health of steps are looked at."),
+        "interval_seconds": Field(
+            float, default_value=interval_seconds, description="How often events and the health of steps are looked at."
+        ),
         "warm_start": Field(bool, default_value=warm_start, description="Fork steps from a process that has loaded the code location."),
         "retries": get_retries_config(),
     }

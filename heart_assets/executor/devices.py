@@ -76,7 +76,9 @@ def nvidia_devices() -> tuple[str, ...]:
             return parse_listing(answer.stdout)
         problem = f"nvidia-smi failed with exit code {answer.returncode}"
     if Path("/dev/nvidia0").exists():
-        raise DeviceError(f"This machine has an NVIDIA GPU, but {problem}: repair the driver, or name the devices in the executor's config.")
+        raise DeviceError(
+            f"This machine has an NVIDIA GPU, but {problem}: repair the driver, or name the devices in the executor's config."
+        )
     return ()
 
 
@@ -105,7 +107,11 @@ def allowed(found: Sequence[str], visible: str | None) -> tuple[str, ...]:
         return tuple(found)
     kept: list[str] = []
     for entry in (part.strip() for part in visible.split(",")):
-        matches = [name for index, name in enumerate(found) if entry == str(index) or (entry.startswith(("GPU-", "MIG-")) and name.startswith(entry))]
+        matches = [
+            name
+            for index, name in enumerate(found)
+            if entry == str(index) or (entry.startswith(("GPU-", "MIG-")) and name.startswith(entry))
+        ]
         if len(matches) != 1 or matches[0] in kept:
             break
         kept += matches

@@ -214,7 +214,7 @@ class _Worker:
         self._started = 0.0
         ours, theirs = socket.socketpair()
         self.connection = Connection(ours.detach())
-        with theirs, (open(log_file, "ab") if log_file else open("/dev/null", "wb")) as log:
+        with theirs, open(log_file, "ab") if log_file else open("/dev/null", "wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", f"{__package__}.run_worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],

@@ -15,7 +15,14 @@ from dagster import DagsterEvent
 
 from heart_assets.executor.declare import gpus_of
 from heart_assets.executor.devices import Devices, find_devices
-from heart_assets.executor.dagster_internals import CheckStepHealthResult, StepHandler, StepHandlerContext, engine_event, has_final_event, last_event
+from heart_assets.executor.dagster_internals import (
+    CheckStepHealthResult,
+    StepHandler,
+    StepHandlerContext,
+    engine_event,
+    has_final_event,
+    last_event,
+)
 from heart_assets.executor.step_process import StepProcess, exit_in_words
 from heart_assets.executor.template import Template
 
@@ -91,7 +98,9 @@ class LocalStepHandler(StepHandler):
             return CheckStepHealthResult.healthy()
         silent = "" if code else " without reporting an end of the step"
         tail = process.output_tail()
-        return CheckStepHealthResult.unhealthy(f"its process {exit_in_words(code)}{silent}.{f' Its last output:{os.linesep}{tail}' if tail else ''}")
+        return CheckStepHealthResult.unhealthy(
+            f"its process {exit_in_words(code)}{silent}.{f' Its last output:{os.linesep}{tail}' if tail else ''}"
+        )
 
     def _report_news(self, context: StepHandlerContext, launched: _Launched, process: StepProcess) -> None:
         for news in process.news():

@@ -25,7 +25,9 @@ class Clips:
     they take at most `budget` bytes (a quarter of the free memory by default); if not, each batch is read anew.
     """
 
-    def __init__(self, videos: VideoStore, indices: np.ndarray, training: TrainingSettings, device: torch.device, budget: int | None = None):
+    def __init__(
+        self, videos: VideoStore, indices: np.ndarray, training: TrainingSettings, device: torch.device, budget: int | None = None
+    ):
         self.videos = videos
         self.indices = np.asarray(indices, dtype=np.int64)
         self.device = device

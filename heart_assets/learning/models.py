@@ -34,7 +34,7 @@ class TrainedModel:
         card: JSON-able: network, its input (frames, size), training settings, target mean and standard deviation
             (years), geometry, seed, versions, chosen epoch, numbers of training and validation videos.
         history: one row per epoch with `HISTORY_COLUMNS`; losses on the standardised age, RMSE and MAE in years,
-            seconds of wall time since the start of training (time before a resume included).
+            seconds of wall time of each epoch.
     """
 
     weights: dict[str, np.ndarray]

@@ -60,14 +60,19 @@ def _settings_of(model: TrainedModel) -> TrainingSettings:
     try:
         return TrainingSettings.model_validate(model.card["training"])
     except (KeyError, ValidationError) as error:
-        raise LearningError(f"the model's card does not describe its training as this version does ({type(error).__name__}); train it again") from None
+        raise LearningError(
+            f"the model's card does not describe its training as this version does ({type(error).__name__}); train it again"
+        ) from None
 
 
 def _network_of(model: TrainedModel, training: TrainingSettings, clips: Clips) -> nn.Module:
     found = clips.frames, clips.size, clips.videos.attributes.get("spacing_mm", model.card["spacing_mm"])
     trained = model.card["frames"], model.card["size_px"], model.card["spacing_mm"]
     if found != trained:
-        raise LearningError("the model reads clips of {} frames, {} px and {} mm a stored pixel".format(*trained) + ", but the store gives {}, {} and {}".format(*found))
+        raise LearningError(
+            "the model reads clips of {} frames, {} px and {} mm a stored pixel".format(*trained)
+            + ", but the store gives {}, {} and {}".format(*found)
+        )
     with torch.random.fork_rng([]):
         network = build_network(training, clips.frames, clips.size)
     try:

@@ -106,10 +106,10 @@ class _Run:
         self.history: list[list[float]] = []
         self.best = copy.deepcopy(self.averaged.state_dict())
         self.best_epoch = 0
-        self.started = time.monotonic()
 
     def one_epoch(self) -> dict[str, float]:
         """Train on every clip once, validate the averaged weights, and return the epoch's row of the history."""
+        started = time.monotonic()
         losses, rate = [], 0.0
         batches = list(self._batches())
         for number, batch in enumerate(batches):
@@ -129,7 +129,7 @@ class _Run:
             raise LearningError(f"training diverged: the averaged weights give no finite validation loss after epoch {self.epoch}")
         if not self.history or row["val_rmse"] < min(earlier[HISTORY_COLUMNS.index("val_rmse")] for earlier in self.history):
             self.best, self.best_epoch = copy.deepcopy(self.averaged.state_dict()), self.epoch
-        row["seconds"] = time.monotonic() - self.started
+        row["seconds"] = time.monotonic() - started
         self.history.append(list(row.values()))
         return row
 
@@ -198,7 +198,6 @@ class _Run:
         torch.set_rng_state(state["torch"])
         for value in state["cuda"]:
             torch.cuda.set_rng_state(value, self.device)
-        self.started = time.monotonic() - self.history[-1][-1]
         logger.info("Training goes on after epoch %d of %d.", self.epoch, self.training.epochs)
 
     def model(self) -> TrainedModel:

@@ -34,10 +34,14 @@ def check_cohort(videos: Mapping[str, pd.DataFrame], phenotypes: pd.DataFrame) -
     """
     for view, columns in videos.items():
         if columns.empty:
-            raise StudyError(f"no study has a usable {view} video: see the rejected tables beside the videos, and views.{view}.series in the study file")
+            raise StudyError(
+                f"no study has a usable {view} video: see the rejected tables beside the videos, and views.{view}.series in the study file"
+            )
         twice = int(columns["study_id"].duplicated().sum())
         if twice:
-            raise StudyError(f"{twice} study id(s) of view {view} are stored in more than one delivery: keep each study's zip in one delivery only")
+            raise StudyError(
+                f"{twice} study id(s) of view {view} are stored in more than one delivery: keep each study's zip in one delivery only"
+            )
     visits = pd.concat([columns[_VISIT] for columns in videos.values()]).drop_duplicates()
     both = visits.merge(phenotypes[_VISIT], on=_VISIT)
     if both.empty:

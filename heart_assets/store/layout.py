@@ -15,11 +15,13 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from heart_assets.errors import StudyError
+
 ALIGNMENT = 4096
 ATTRIBUTES = "attributes"
 
 
-class StoreError(ValueError):
+class StoreError(StudyError):
     """A store file that is missing, damaged, of another geometry, or was replaced while in use; names no participant."""
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from heart_assets.dicom.cleaning import _without_aliases, clean_cine
-from heart_assets.dicom.errors import StudyError
+from heart_assets.dicom.errors import RejectedError
 from heart_assets.dicom.geometry import PlaneGeometry
 from heart_assets.dicom.timing import Timing
 from heart_assets.settings import GeometrySettings
@@ -92,7 +92,7 @@ def test_what_has_no_contrast_or_no_motion_or_lies_outside_is_told():
     result = clean(still)
     assert "no_motion" in result.flags and result.shift_mm == (0.0, 0.0) and result.motion_energy == 0
     assert np.isnan(result.snr)
-    with pytest.raises(StudyError, match="no_contrast"):
+    with pytest.raises(RejectedError, match="no_contrast"):
         clean(np.full((20, 101, 101), 7.0))
     assert "outside_picture" in clean(beating(20, 40, 40, 20, 20, 8)).flags
 

@@ -21,7 +21,7 @@ from pydicom.uid import (
 
 from heart_assets.dicom import decoding, pixels
 from heart_assets.dicom.decoding import decode, is_dicom, peek
-from heart_assets.dicom.errors import StudyError
+from heart_assets.dicom.errors import RejectedError
 from heart_assets_tests.dicom.builder import beating, cine, dataset, enhanced, to_bytes
 
 PICTURE = beating(1)[0]
@@ -34,7 +34,7 @@ def grey(data: bytes) -> np.ndarray:
 
 
 def reason(data: bytes) -> str:
-    with pytest.raises(StudyError) as caught:
+    with pytest.raises(RejectedError) as caught:
         for frame in decode("name.dcm", data):
             frame.grey()
     assert caught.value.detail.startswith("name.dcm: ")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heart_assets.dicom import reading
-from heart_assets.dicom.errors import StudyError
+from heart_assets.dicom.errors import RejectedError
 from heart_assets.dicom.reading import open_study
 from heart_assets_tests.dicom.builder import write_folder, write_zip
 
@@ -20,7 +20,7 @@ def read_all(path):
 
 
 def reason(path):
-    with pytest.raises(StudyError) as caught:
+    with pytest.raises(RejectedError) as caught:
         read_all(path)
     return caught.value.reason
 
@@ -127,5 +127,5 @@ def test_flipped_bytes_of_a_zip_never_raise_anything_else(tmp_path_factory, data
     path.write_bytes(raw)
     try:
         read_all(path)
-    except StudyError as error:
+    except RejectedError as error:
         assert error.reason

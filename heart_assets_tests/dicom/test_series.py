@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from heart_assets.dicom.decoding import Frame, Image
-from heart_assets.dicom.errors import StudyError
+from heart_assets.dicom.errors import RejectedError
 from heart_assets.dicom.headers import frame_header
 from heart_assets.dicom.series import choose, labels, nearest_view, split_planes
 from heart_assets.settings import SeriesSettings
@@ -82,7 +82,7 @@ def test_frames_without_a_plane_are_lost_frames():
     good, bad = frames("1", "a", FOUR), frames("1", "a", FOUR, position=None)
     (plane,) = split_planes(good + bad, {})
     assert (plane.lost, plane.lost_reason) == (3, "inconsistent_geometry")
-    with pytest.raises(StudyError, match="inconsistent_geometry"):
+    with pytest.raises(RejectedError, match="inconsistent_geometry"):
         split_planes(bad, {})
     assert split_planes([], {}) == []
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heart_assets.dicom.errors import StudyError
+from heart_assets.dicom.errors import RejectedError
 from heart_assets.dicom.headers import FrameHeader, frame_header
 from heart_assets.dicom.timing import resampling_matrix, time_frames
 
@@ -52,7 +52,7 @@ def test_without_trigger_times_instance_numbers_order_and_are_flagged():
     "changes", [{"trigger_ms": None, "instance": None}, {"trigger_ms": 0.0, "instance": 4}, {"trigger_ms": None, "rr_ms": None}]
 )
 def test_without_any_order_or_any_time_there_is_no_cine(changes):
-    with pytest.raises(StudyError, match="no_frame_order"):
+    with pytest.raises(RejectedError, match="no_frame_order"):
         timed([replace(header, **changes) for header in headers()])
 
 
@@ -81,21 +81,21 @@ def test_a_cycle_is_covered_from_95_percent(step, covers):
 )
 def test_missing_frames_make_a_series_incomplete(keep, expected):
     frames = [header for index, header in enumerate(headers(expected=expected)) if keep(index)]
-    with pytest.raises(StudyError, match="incomplete_series") as caught:
+    with pytest.raises(RejectedError, match="incomplete_series") as caught:
         timed(frames)
     assert "19" in caught.value.detail
 
 
 def test_lost_files_count_only_where_the_headers_do_not_tell():
     assert len(timed(headers(), lost=2, reason="unreadable_dicom").order) == 20
-    with pytest.raises(StudyError, match="unreadable_dicom"):
+    with pytest.raises(RejectedError, match="unreadable_dicom"):
         timed(headers(expected=None), lost=2, reason="unreadable_dicom")
-    with pytest.raises(StudyError, match="unreadable_dicom"):
+    with pytest.raises(RejectedError, match="unreadable_dicom"):
         timed(headers(19), lost=1, reason="unreadable_dicom")
 
 
 def test_a_plane_that_lacks_frames_of_its_series_is_inconsistent():
-    with pytest.raises(StudyError, match="inconsistent_geometry"):
+    with pytest.raises(RejectedError, match="inconsistent_geometry"):
         timed(headers(12), whole=False)
 
 
@@ -105,7 +105,7 @@ def test_instance_numbers_of_a_shared_series_may_start_anywhere():
 
 
 def test_too_few_frames_are_no_cine():
-    with pytest.raises(StudyError, match="incomplete_series") as caught:
+    with pytest.raises(RejectedError, match="incomplete_series") as caught:
         timed(headers(7, expected=None))
     assert caught.value.detail == "7 frames are no cine"
 

@@ -36,9 +36,8 @@ def ask(toy: Toy) -> Iterator[Ask]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = (toy.folder / "web.log").open("w")
-    server = ["dagster_webserver", "-w", str(toy.workspace), "-h", "127.0.0.1", "-p", str(port)]
-    daemon = ["dagster", "daemon", "run", "-w", str(toy.workspace)]
-    processes = [subprocess.Popen([sys.executable, "-m", *command], stdout=log, stderr=log) for command in (server, daemon)]
+    command = [sys.executable, "-m", "dagster", "dev", "-w", str(toy.workspace), "-h", "127.0.0.1", "-p", str(port)]
+    both = subprocess.Popen(command, stdout=log, stderr=log)
 
     def ask(query: str, **variables: str) -> Any:
         body = json.dumps({"query": query, "variables": variables}).encode()
@@ -56,10 +55,8 @@ def ask(toy: Toy) -> Iterator[Ask]:
 
     wait_until(up, 60)
     yield ask
-    for process in processes:
-        process.send_signal(signal.SIGINT)
-    for process in processes:
-        process.wait(30)
+    both.send_signal(signal.SIGINT)
+    both.wait(30)
     log.close()
 
 

@@ -54,7 +54,7 @@ def test_a_beat_closes_and_nothing_jumps(view):
     for layer in heart_layers(view, neutral_values(), PHASES):
         assert np.isfinite(layer.contour).all()
         steps = np.linalg.norm(np.diff(layer.contour, axis=0, append=layer.contour[:1]), axis=2)
-        assert steps.max() < 6.5  # mm per frame; leaflets are the fastest
+        assert steps.max() < (8.0 if layer.line_mm else 4.0)  # mm per frame; leaflets are the fastest
 
 
 def test_the_four_chamber_heart_has_the_size_of_a_real_one():
@@ -71,7 +71,7 @@ def test_every_trait_shows_in_a_view(trait):
         for before, after in zip(heart_layers(view, neutral_values(), PHASES), heart_layers(view, high, PHASES), strict=True):
             change = max(change, np.abs(before.contour - after.contour).max(), abs(before.value - after.value) / 10)
     if trait.name != "bulk_motion_mm":  # the whole heart's motion, done by the scanner
-        assert change > 0.7
+        assert change > 0.5
 
 
 @pytest.mark.parametrize("trait", [trait for trait in TRAITS if not trait.static], ids=lambda trait: trait.name)

@@ -104,5 +104,5 @@ def test_physical_values_are_means_and_scales():
     assert physical_values(zero, "demo") == dict(neutral_values()) == {trait.name: trait.mean for trait in TRAITS}
     assert physical_values(one, "benchmark") == {trait.name: pytest.approx(trait.mean + trait.scale) for trait in TRAITS}
     demo = physical_values(one, "demo")
-    assert demo["radial_shortening"] - neutral_values()["radial_shortening"] == pytest.approx(2 * 0.035)  # strong: twice
+    assert demo["radial_shortening"] - neutral_values()["radial_shortening"] == pytest.approx(2 * 0.036)  # strong: twice
     assert demo["ra_size_mm"] - neutral_values()["ra_size_mm"] == pytest.approx(0.35 * 3.4)  # weak: a third

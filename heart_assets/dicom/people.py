@@ -11,7 +11,7 @@ import pandas as pd
 
 from heart_assets.dicom.decoding import HEAD_BYTES, decode, is_dicom
 from heart_assets.dicom.elements import Values, plain_elements
-from heart_assets.dicom.errors import StudyError
+from heart_assets.dicom.errors import RejectedError
 from heart_assets.dicom.headers import text
 from heart_assets.dicom.reading import Member, open_study
 from heart_assets.dicom.sources import StudySource
@@ -50,7 +50,7 @@ def _first_values(source: StudySource) -> Values:
                 values = _member_values(member)
                 if values is not None:
                     return values
-    except StudyError:
+    except RejectedError:
         return {}
     return {}
 
@@ -62,5 +62,5 @@ def _member_values(member: Member) -> Values | None:
             return None
         plain = plain_elements(head, stop=_AGE)
         return plain[0] if plain else decode(member.name, member.read())[0].image.frames[0]
-    except StudyError:
+    except RejectedError:
         return None
