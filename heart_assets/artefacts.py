@@ -20,6 +20,8 @@ from heart_assets.provenance import Record, read_record, write_record
 from heart_assets.store import ImageStore, VideoStore
 from heart_assets.tables import read_table, table_version, write_table
 
+MODEL_FILES = ("model.safetensors", "model.json", "history.csv")
+
 # asset -> (layout, partition) -> part -> path; an asset whose only part is "table" has a DataFrame as its value
 _TABLES: dict[str, Callable[[StudyLayout, str], dict[str, Path]]] = {
     "phenotypes": lambda layout, _: {"table": layout.phenotypes},
@@ -58,21 +60,16 @@ def parts_of(asset: str, value: Any) -> dict[str, str]:
 
 
 def write(layout: StudyLayout, record: Record, value: Any) -> None:
-    """Write an artefact, then its record. A kill in between leaves an artefact without a record, which is made again."""
+    """Write an artefact, then its record. A kill in between leaves an artefact without a record, which is made again.
+
+    Nothing is written if the same record stands beside an artefact that can be read.
+    """
     asset, partition = record.asset, record.partition
     record_path = layout.record(asset, partition)
-    if read_record(record_path) == record and not _is_new(value):
-        return
-    record_path.unlink(missing_ok=True)
-    if asset in _TABLES:
-        tables = {"table": value} if isinstance(value, pd.DataFrame) else value
-        for part, path in _TABLES[asset](layout, partition).items():
-            write_table(path, tables[part])
-    elif asset in ("heart_videos", "liver_images"):
-        _place_delivery(layout, asset, partition, value)
-    else:
-        save_model(value, layout.model(*view_and_fold(partition)))
-    write_record(record_path, record)
+    if read_record(record_path) != record or _is_new(value) or not readable(layout, asset, partition):
+        record_path.unlink(missing_ok=True)
+        _place(layout, asset, partition, value)
+        write_record(record_path, record)
     if asset == "trained_model":
         layout.checkpoint(*view_and_fold(partition)).unlink(missing_ok=True)
 
@@ -104,12 +101,32 @@ def present(layout: StudyLayout, asset: str, partition: str) -> bool:
         record = read_record(layout.record(asset, partition))
         return record is not None and all(_delivery_path(layout, asset, part, partition).exists() for part in record.parts)
     if asset == "trained_model":
-        return (layout.model(*view_and_fold(partition)) / "model.safetensors").exists()
+        return all((layout.model(*view_and_fold(partition)) / name).exists() for name in MODEL_FILES)
     return all(path.exists() for path in _TABLES[asset](layout, partition).values())
+
+
+def readable(layout: StudyLayout, asset: str, partition: str) -> bool:
+    """Whether an artefact can be read: nobody has deleted or damaged its files."""
+    try:
+        read(layout, asset, [partition])
+    except StudyError:
+        return False
+    return True
 
 
 def _is_new(value: Any) -> bool:
     return isinstance(value, DeliveryResult) and any(path.exists() for path in value.stores.values())
+
+
+def _place(layout: StudyLayout, asset: str, partition: str, value: Any) -> None:
+    if asset in _TABLES:
+        tables = {"table": value} if isinstance(value, pd.DataFrame) else value
+        for part, path in _TABLES[asset](layout, partition).items():
+            write_table(path, tables[part])
+    elif asset in ("heart_videos", "liver_images"):
+        _place_delivery(layout, asset, partition, value)
+    else:
+        save_model(value, layout.model(*view_and_fold(partition)))
 
 
 def _delivery_path(layout: StudyLayout, asset: str, part: str, delivery: str) -> Path:

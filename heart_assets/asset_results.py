@@ -43,8 +43,8 @@ class Work:
 
     @property
     def holds(self) -> bool:
-        """Whether the artefact on disk was made from just these inputs, so that nothing has to be done again."""
-        return outdated(self.record, self.inputs) is None
+        """Whether the artefact on disk was made from just these inputs and can be read, so that nothing has to be done again."""
+        return outdated(self.record, self.inputs) is None and artefacts.readable(self.study.layout, self.asset, self.partition)
 
     def kept(self) -> dg.MaterializeResult:
         """The artefact as it stands, reported again. Its checks passed when it was made, or there would be no record."""

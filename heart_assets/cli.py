@@ -64,7 +64,7 @@ def _phantom(options: argparse.Namespace) -> int:
                 workers=os.cpu_count() or 1,
                 progress=lambda done, _: bar.update(done - bar.n),
             )
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise StudyError(str(error)) from None
     return 0
 

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from heart_assets.errors import StudyError
 
 STUDY_FILE_VARIABLE = "HEART_ASSETS_STUDY"
+RESERVED_VIEWS = ("all", "ensemble", "none", "oracle", "ridge")
 DEFAULT_STUDY_FILE = Path(__file__).resolve().parent.parent / "study.toml"
 
 
@@ -32,12 +33,21 @@ def _regular_expression(pattern: str) -> str:
     return pattern
 
 
+def _cron(text: str) -> str:
+    fields, largest = text.split(), (59, 23, 31, 12, 7)
+    known = len(fields) == 5 and all(re.fullmatch(r"[\d*/,a-z-]+", field, re.IGNORECASE) for field in fields)
+    if not known or any(int(number) > most for field, most in zip(fields, largest, strict=True) for number in re.findall(r"\d+", field)):
+        raise ValueError("a cron schedule of five fields: minute, hour, day of month, month, day of week")
+    return text
+
+
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
+Cron = Annotated[str, AfterValidator(_cron)]
 Vector3 = tuple[float, float, float]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class RawSettings(_Section):
@@ -64,15 +74,20 @@ class RawSettings(_Section):
 class ViewSettings(_Section):
     """How one long-axis view is recognised among the series of a study."""
 
-    series: tuple[Pattern, ...] = Field(
-        min_length=1, description="Regular expressions searched in SeriesDescription, upper and lower case alike."
-    )
+    series: tuple[Pattern, ...] = Field(description="Regular expressions searched in SeriesDescription, upper and lower case alike.")
     usual_normal: Vector3 = Field(
         description="Usual plane normal in LPS (sign free); a series closer to another view's is flagged as mislabelled."
     )
     image_right: Vector3 = Field(
         description="Patient direction (LPS) that must point to the image's right: patient left in 4ch, posterior in 3ch."
     )
+
+    @field_validator("series")
+    @classmethod
+    def _not_empty(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("at least one regular expression")
+        return value
 
     @field_validator("usual_normal", "image_right")
     @classmethod
@@ -186,7 +201,7 @@ class StatisticsSettings(_Section):
 class ScheduleSettings(_Section):
     """The weekly rerun."""
 
-    cron: str = Field("0 3 * * 0", description="When outdated or failed predictions are requested again (cron, UTC).")
+    cron: Cron = Field("0 3 * * 0", description="When outdated or failed predictions are requested again (cron, UTC).")
     may_retrain: bool = Field(False, description="Whether that rerun may retrain a model whose inputs have changed.")
 
 
@@ -201,6 +216,13 @@ class ComputeSettings(_Section):
     )
     gpus_per_training: int = Field(1, ge=1, le=16, description="Devices a training or prediction step asks for.")
     ingest_workers: int | None = Field(None, ge=1, le=256, description="Processes that clean one delivery; default: one per core.")
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _auto_or_names(cls, value: Any) -> Any:
+        if value != "auto" and not (isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value)):
+            raise ValueError("auto, or a list of device UUIDs")
+        return value
 
 
 class PrivacySettings(_Section):
@@ -237,21 +259,26 @@ class StudySettings(_Section):
     @classmethod
     def _view_names(cls, views: dict[str, ViewSettings]) -> dict[str, ViewSettings]:
         for name in views:
-            if not re.fullmatch(r"[a-z0-9]{1,20}", name) or name in ("ensemble", "oracle", "ridge", "none", "all"):
-                raise ValueError(f"view names of lower-case letters and digits that are not reserved, not {name!r}")
+            if not re.fullmatch(r"[a-z0-9]{1,20}", name) or name in RESERVED_VIEWS:
+                raise ValueError(f"views: found {name!r}; allowed: lower-case letters and digits, but not {', '.join(RESERVED_VIEWS)}")
         return dict(sorted(views.items()))
 
     @model_validator(mode="after")
     def _consistent(self) -> "StudySettings":
+        training, geometry = self.training, self.geometry
         for uid, view in self.series.overrides.items():
             if view != "none" and view not in self.views:
-                raise ValueError(f"series.overrides.{uid} names a view that is not declared; allowed: {', '.join(self.views)}, none")
-        if self.training.crop_px > self.geometry.size_px:
-            raise ValueError("training.crop_px must be at most geometry.size_px")
-        if self.training.crop_px % self.training.downsample:
-            raise ValueError("training.crop_px must be a multiple of training.downsample")
-        if self.geometry.frames % self.training.frame_step:
-            raise ValueError("geometry.frames must be a multiple of training.frame_step")
+                raise ValueError(f"series.overrides.{uid}: found {view!r}; allowed: {', '.join(self.views)}, none")
+        if training.crop_px > geometry.size_px:
+            raise ValueError(f"training.crop_px: found {training.crop_px}; allowed: at most geometry.size_px ({geometry.size_px})")
+        if training.crop_px % training.downsample:
+            raise ValueError(
+                f"training.crop_px: found {training.crop_px}; allowed: a multiple of training.downsample ({training.downsample})"
+            )
+        if geometry.frames % training.frame_step:
+            raise ValueError(
+                f"geometry.frames: found {geometry.frames}; allowed: a multiple of training.frame_step ({training.frame_step})"
+            )
         return self
 
 
@@ -284,14 +311,26 @@ def load_settings(path: Path | str | None = None) -> StudySettings:
 
 
 def _sentence(path: Path, error: Any) -> str:
-    field = ".".join(str(part) for part in error["loc"] if part not in ("literal['auto']", "tuple[str, ...]")) or "the study"
+    field = ".".join(str(part) for part in error["loc"])
     if error["type"] == "missing":
         return f"{path}: {field}: found nothing, but the field is required"
     allowed = error["msg"].removeprefix("Value error, ")
+    if ": found " in allowed:  # from a validator that looks at more than one field, and names the one
+        return f"{path}: {allowed}"
     if error["type"] == "extra_forbidden":
-        allowed = "no such field; see heart_assets/settings.py for those that exist"
+        allowed = f"no field of that name, only {', '.join(_fields_beside(error['loc']))}"
     found = "" if isinstance(error["input"], dict) else f"found {error['input']!r}; "
     return f"{path}: {field}: {found}allowed: {allowed[0].lower() + allowed[1:]}"
+
+
+def _fields_beside(location: tuple[int | str, ...]) -> list[str]:
+    """The fields of the section in which a wrong field stands; a view's name stands for its section."""
+    model: type[BaseModel] = StudySettings
+    for part in location[:-1]:
+        inner = model.model_fields[part].annotation if isinstance(part, str) and part in model.model_fields else ViewSettings
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return list(model.model_fields)
 
 
 def _absolute(settings: StudySettings, base: Path) -> StudySettings:

@@ -1,13 +1,18 @@
 """Fixtures that several rooms share: a tiny synthetic cohort on disk, and no Dagster home or study file but a test's own."""
 
 import json
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from heart_assets.ledger import Study
 from heart_assets.phantom import generate_cohort
+from heart_assets.settings import load_settings
+from heart_assets_tests.tiny import made_study
 
 PARTICIPANTS, DEFECT_RATE = 15, 0.4
 
@@ -46,7 +51,24 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     return Cohort(folder)
 
 
-@pytest.fixture(autouse=True)
-def _no_home_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    monkeypatch.delenv("HEART_ASSETS_STUDY", raising=False)
+@pytest.fixture(scope="session")
+def made_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a study in which everything exists and holds. Read only."""
+    folder = tmp_path_factory.mktemp("made")
+    made_study(folder)
+    return folder
+
+
+@pytest.fixture
+def made(made_folder: Path, tmp_path: Path) -> Study:
+    """A copy of that study, to be changed."""
+    shutil.copytree(made_folder, tmp_path, dirs_exist_ok=True)
+    return Study(load_settings(tmp_path / "study.toml"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_home_of_the_user() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DAGSTER_HOME", raising=False)
+        patch.delenv("HEART_ASSETS_STUDY", raising=False)
+        yield

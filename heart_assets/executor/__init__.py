@@ -7,14 +7,14 @@ Knows nothing of hearts, and imports nothing of the project outside this folder.
 
     Definitions(assets=[trained_model], executor=gpu_executor)
 
-`gpu_executor` (or `build_gpu_executor`) goes into the definitions; `gpus` and `heavy_cpu` declare what an asset needs;
+`gpu_executor` (or `build_gpu_executor`) goes into the definitions; `gpus`, `heavy_cpu` and `cpu` declare what an asset needs;
 `set_pool_limits` with `count_devices` gives the queue its limits; `DirectRuns` launches runs without daemon and queue.
 """
 
-from heart_assets.executor.declare import GPU_POOL, HEAVY_CPU_POOL, gpus, heavy_cpu, set_pool_limits
+from heart_assets.executor.declare import GPU_POOL, HEAVY_CPU_POOL, cpu, gpus, heavy_cpu, set_pool_limits
+from heart_assets.executor.definition import build_gpu_executor, count_devices, default_lock_folder, gpu_executor
 from heart_assets.executor.devices import DeviceError
 from heart_assets.executor.direct_runs import DirectRuns, RunResult, RunSpec, launch_runs
-from heart_assets.executor.definition import build_gpu_executor, count_devices, default_lock_folder, gpu_executor
 
 __all__ = [
     "GPU_POOL",
@@ -25,6 +25,7 @@ __all__ = [
     "RunSpec",
     "build_gpu_executor",
     "count_devices",
+    "cpu",
     "default_lock_folder",
     "gpu_executor",
     "gpus",

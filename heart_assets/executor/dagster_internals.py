@@ -79,10 +79,11 @@ def has_final_event(context: StepHandlerContext, step_key: str, cursor: str | No
 
 def warm_up(step: str) -> None:
     """Import and cache what executing a step takes. `step` is the value of `get_command_env`: which instance, which code location."""
-    import dagster._cli
+    import dagster._cli  # noqa: F401  what `python -m dagster` imports
     from dagster._utils.hosted_user_process import recon_job_from_origin
 
     arguments = deserialize_value(zlib.decompress(base64.b64decode(step)).decode(), ExecuteStepArgs)
+    assert arguments.instance_ref
     with DagsterInstance.from_ref(arguments.instance_ref):
         recon_job_from_origin(arguments.job_origin).get_definition()
 

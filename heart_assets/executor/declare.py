@@ -1,37 +1,63 @@
 """What an asset says about its needs: `@asset(**gpus(1))`.
 
-What belongs here: helpers for definitions, and the tag that carries the need to the executor. What does not: anything that needs a run.
+What belongs here: helpers for definitions, and the tags that carry the needs to the executor. What does not: anything that needs a run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagster import DagsterInstance
 
 GPUS_TAG = "gpu_executor/gpus"
+IMPORTS_TAG = "gpu_executor/imports"
 MAX_GPUS = 16
 GPU_POOL = "gpu"
 HEAVY_CPU_POOL = "heavy_cpu"
 
 
-def gpus(count: int = 1, pool: str = GPU_POOL) -> dict[str, Any]:
+def gpus(count: int = 1, pool: str = GPU_POOL, imports: Sequence[str] = ()) -> dict[str, Any]:
     """Arguments for `@asset`, `@multi_asset`, `@op` or `@asset_check` whose step needs `count` GPUs.
 
-    The tag makes the executor lease the devices; the pool makes the need visible in the queue.
+    The tag makes the executor lease the devices; the pool makes the need visible in the queue. `imports`: see `cpu`.
 
     Raises:
-        ValueError: `count` is not a whole number from 1 to 16, or `pool` is empty.
+        ValueError: `count` is not a whole number from 1 to 16, `pool` is empty, or `imports` holds what is no name of a module.
     """
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_GPUS:
         raise ValueError(f"gpus() takes a whole number from 1 to {MAX_GPUS}, found {count!r}")
     if not pool:
         raise ValueError("gpus() needs the name of a pool")
-    return {"op_tags": {GPUS_TAG: str(count)}, "pool": pool}
+    return {"op_tags": {GPUS_TAG: str(count), **imports_tag(imports)}, "pool": pool}
 
 
-def heavy_cpu(pool: str = HEAVY_CPU_POOL) -> dict[str, Any]:
+def heavy_cpu(pool: str = HEAVY_CPU_POOL, imports: Sequence[str] = ()) -> dict[str, Any]:
     """Arguments for a step without GPU that fills cores or memory by itself: a pool of its own, so that few run at once."""
-    return {"pool": pool}
+    return {**cpu(imports), "pool": pool}
+
+
+def cpu(imports: Sequence[str] = ()) -> dict[str, Any]:
+    """Arguments for any other step, if it imports modules that take long, such as `cpu(imports=["sklearn"])`.
+
+    The first such step of a run worker has them imported where the others can share them (see `template`). They must be safe to fork: no
+    threads and no GPU in use after the import, which holds for torch, scikit-learn, pandas and matplotlib.
+
+    Raises:
+        ValueError: `imports` holds what is no name of a module.
+    """
+    return {"op_tags": imports_tag(imports)}
+
+
+def imports_tag(imports: Sequence[str]) -> dict[str, str]:
+    """The tag for modules to import, or nothing for none."""
+    wrong = [name for name in imports if not all(part.isidentifier() for part in name.split("."))]
+    if isinstance(imports, str) or wrong:
+        raise ValueError(f"imports takes a list of names of modules, found {imports!r}")
+    return {IMPORTS_TAG: ",".join(imports)} if imports else {}
+
+
+def imports_of(tags: Mapping[str, str]) -> list[str]:
+    """The modules that a step's tags name."""
+    return [name for name in tags.get(IMPORTS_TAG, "").split(",") if name]
 
 
 def gpus_of(tags: Mapping[str, str]) -> int:

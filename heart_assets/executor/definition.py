@@ -5,7 +5,7 @@ What belongs here: the definition that a code location uses. What does not: how 
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,8 @@ def build_gpu_executor(
         max_concurrent: how many steps of one run may be under way (those that wait for a device count); default the number of cores.
         grace_seconds: how long a step may take to end when its run is cancelled, before it is killed.
         interval_seconds: how often the run's events and the health of its steps are looked at.
-        warm_start: fork steps from a process that has loaded the code location (see `template`); otherwise each is a new interpreter, which is
-            slower, and needed where loading the code location starts threads or touches a GPU.
+        warm_start: fork steps from a process that has loaded the code location (see `template`); otherwise each is a new
+            interpreter, which is slower, and needed where loading the code location starts threads or touches a GPU.
     """
     schema = {
         "devices": Field(
@@ -57,7 +57,7 @@ def build_gpu_executor(
         "lock_folder": optional(
             StringSource,
             str(lock_folder) if lock_folder else None,
-            "Folder on a local disk that holds the locks of the devices; the same for all who share them. Default: in the system's temporary folder.",
+            "Folder on a local disk with the locks of the devices, one for all who share them. Default: in the temporary folder.",
         ),
         "max_concurrent": optional(Int, max_concurrent, "How many steps of one run may be under way. Default: the number of cores."),
         "grace_seconds": Field(float, default_value=grace_seconds, description="Time for a cancelled step to end before it is killed."),
@@ -71,7 +71,7 @@ def build_gpu_executor(
     @executor(name="gpu_executor", config_schema=schema, requirements=multiple_process_executor_requirements())
     def definition(init_context: InitExecutorContext) -> GpuExecutor:
         """Steps as processes on this machine, with leases on its GPUs."""
-        config = init_context.executor_config
+        config: Mapping[str, Any] = init_context.executor_config
         handler = LocalStepHandler(
             devices=config["devices"],
             cpu_slots=config["cpu_slots"],

@@ -41,8 +41,8 @@ class Devices:
 def find_devices(wanted: str | Sequence[str] = AUTO, cpu_slots: int | None = None) -> Devices:
     """The devices to lease: those named in `wanted`, or for "auto" this machine's GPUs by UUID, or else CPU slots.
 
-    "auto" keeps to `CUDA_VISIBLE_DEVICES` where that is set. MIG instances replace the GPU that is split into them. `cpu_slots` is used only
-    if there is no GPU; None means one slot per core, at most 8.
+    "auto" keeps to `CUDA_VISIBLE_DEVICES` where that is set. MIG instances replace the GPU that is split into them. `cpu_slots` is
+    used only if there is no GPU; None means one slot per core, at most 8.
 
     Raises:
         DeviceError: a name is empty, odd or doubled, or there seem to be GPUs that cannot be listed.

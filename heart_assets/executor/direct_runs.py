@@ -164,12 +164,12 @@ class DirectRuns:
                 elif len(ended) == len(spec.after) and (worker := self._idle_worker()):
                     waiting.remove(spec)
                     worker.start(spec)
-            for worker in self._workers_with_news():
-                spec, answer = worker.spec, self._answer(worker)
-                if spec and "status" in answer:
-                    finish(RunResult(spec, answer["run_id"], answer["status"], answer["reason"], worker.finish()))
-                elif spec and on_started:
-                    on_started(spec, answer["run_id"])
+            for worker, running in self._workers_with_news():
+                answer = self._answer(worker)
+                if "status" in answer:
+                    finish(RunResult(running, answer["run_id"], answer["status"], answer["reason"], worker.finish()))
+                elif on_started:
+                    on_started(running, answer["run_id"])
         return [results[spec] for spec in specs]
 
     def _idle_worker(self) -> "_Worker | None":
@@ -180,15 +180,15 @@ class DirectRuns:
                 return worker
         return None
 
-    def _workers_with_news(self) -> list["_Worker"]:
-        """Wait for answers for a while; meanwhile pass on cancels."""
-        busy = {worker.connection: worker for worker in self._workers if worker and worker.spec}
-        ready = wait(list(busy), POLL_SECONDS)
-        for worker in busy.values():
+    def _workers_with_news(self) -> list[tuple["_Worker", RunSpec]]:
+        """Wait for answers for a while, and meanwhile pass on cancels; return the workers that have answered, with what they execute."""
+        busy = [(worker, worker.spec) for worker in self._workers if worker and worker.spec]
+        ready = wait([worker.connection for worker, _ in busy], POLL_SECONDS)
+        for worker, _ in busy:
             run = None if ready else self._unfinished_run(worker)
             if run and run.status == DagsterRunStatus.CANCELING:
                 worker.stop()
-        return [busy[connection] for connection in ready if isinstance(connection, Connection)]
+        return [(worker, spec) for worker, spec in busy if worker.connection in ready]
 
     def _answer(self, worker: "_Worker") -> dict[str, Any]:
         try:

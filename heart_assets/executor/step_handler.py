@@ -13,8 +13,6 @@ from pathlib import Path
 
 from dagster import DagsterEvent
 
-from heart_assets.executor.declare import gpus_of
-from heart_assets.executor.devices import Devices, find_devices
 from heart_assets.executor.dagster_internals import (
     CheckStepHealthResult,
     StepHandler,
@@ -23,6 +21,8 @@ from heart_assets.executor.dagster_internals import (
     has_final_event,
     last_event,
 )
+from heart_assets.executor.declare import gpus_of, imports_of
+from heart_assets.executor.devices import Devices, find_devices
 from heart_assets.executor.step_process import StepProcess, exit_in_words
 from heart_assets.executor.template import Template
 
@@ -71,17 +71,21 @@ class LocalStepHandler(StepHandler):
 
     def _start(self, context: StepHandlerContext, count: int) -> StepProcess:
         arguments = {item["name"]: item["value"] for item in context.execute_step_args.get_command_env()}
-        template = template_of_this_process(*arguments.values()) if self._warm_start else None
-        environment = {**os.environ, **arguments}
-        if count == 0:
-            return StepProcess(STEP_MODULE, environment, template=template)
-        if self._devices is None:
+        if count and self._devices is None:
             self._devices = find_devices(self._wanted, self._cpu_slots)
             make_lock_folder(self._lock_folder)
             engine_event(context, self._devices.origin)
-        if count > len(self._devices):
+        if self._devices and count > len(self._devices):
             raise ValueError(f"it asks for {count} GPUs, but there are only {len(self._devices)}: {', '.join(self._devices.names)}.")
-        return StepProcess(STEP_MODULE, environment, count=count, devices=self._devices, lock_folder=self._lock_folder, template=template)
+        return StepProcess(
+            STEP_MODULE,
+            {**os.environ, **arguments},
+            count=count,
+            devices=self._devices,
+            lock_folder=self._lock_folder,
+            template=template_of_this_process(*arguments.values()) if self._warm_start else None,
+            imports=imports_of(context.step_tags[step_key(context)]),
+        )
 
     def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
         """Ill is a step whose process has ended, or never began, without the step's last event in the event log."""

@@ -35,6 +35,7 @@ class StepProcess:
         devices: what to choose from.
         lock_folder: where the locks are.
         template: what to fork it from; without one it is a new interpreter, behind the small one that waits for the lease.
+        imports: modules that the template imports first.
     """
 
     def __init__(
@@ -46,13 +47,14 @@ class StepProcess:
         devices: Devices | None = None,
         lock_folder: Path | None = None,
         template: Template | None = None,
+        imports: Sequence[str] = (),
     ):
         self.started = time.monotonic()
         self._code: int | None = None
-        order: dict[str, Any] = {"parent": os.getpid(), "count": count, "folder": str(lock_folder or "")}
+        order: dict[str, Any] = {"parent": os.getpid(), "count": count, "folder": str(lock_folder or ""), "imports": list(imports)}
         if devices:
             order |= {"devices": devices.names, "threads": devices.threads}
-        self._output = tempfile.TemporaryFile()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed by `close`
         self._news_from, tell = os.pipe()
         os.set_blocking(self._news_from, False)
         try:

@@ -3,15 +3,18 @@
 What belongs here: the process itself (`main`) and the handle that a run worker has on it. What does not: what
 a step is; here it is a Python module that is run as `python -m module arguments` would run it.
 
-Most of a short step's life is importing Dagster and the code location. The template has done that once; it has no
-threads, no open database and no device, so forking it is safe as long as importing the code location starts none of these.
+Most of a short step's life is importing Dagster and the code location. The template has done that once, and imports what steps
+declare to need when the first of them starts. It has no threads, no open database and no device, so forking it is safe as long as
+importing these modules starts none.
 
-A step must be its run worker's child, to be waited for and to end with it. The template cannot give birth to a child of somebody else, but
-to a grandchild whose parent ends at once; and Linux hands such an orphan to the nearest ancestor that calls itself a "subreaper": the run worker.
+A step must be its run worker's child, to be waited for and to end with it. The template cannot give birth to a child of
+somebody else, but to a grandchild whose parent ends at once; and Linux hands such an orphan to the nearest ancestor that
+calls itself a "subreaper": the run worker.
 """
 
 import ctypes
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -20,7 +23,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from heart_assets.executor import lease
@@ -48,9 +51,10 @@ class Template:
         send(self._socket, {"parent": os.getpid(), "warm_up": warm_up})
 
     def start(self, module: Sequence[str], environment: Mapping[str, str], order: Mapping[str, Any], output: int, tell: int) -> int:
-        """Start `python -m *module` with a lease as `order` says (see `lease.main`); return its process id.
+        """Start `python -m *module` with a lease as `order` says (see `lease.prepare`); return its process id.
 
-        `output` and `tell` are descriptors, for what it writes and for the news of its lease.
+        Modules in `order["imports"]` are imported before. `output` and `tell` are descriptors: for what it writes, and for
+        the news of its lease.
 
         Raises:
             OSError: the template has ended, or does not answer.
@@ -79,13 +83,15 @@ def main(descriptor: int) -> None:
     with socket.socket(fileno=descriptor) as requests:
         setting, _ = receive(requests)
         lease.die_with_parent(signal.SIGKILL, setting["parent"])
-        warm(setting["warm_up"])
-        gc.freeze()  # what is loaded stays: no collection in a step need look at it, which would copy its pages
+        load(warm_up, setting["warm_up"])
         while True:
             try:
                 request, descriptors = receive(requests)
             except EOFError:
                 return
+            for name in request["order"]["imports"]:
+                load(importlib.import_module, name)
+            gc.freeze()  # what is loaded stays: no collection in a step need look at it, which would copy its pages
             grandchild = fork_orphan()
             if grandchild == 0:
                 break
@@ -116,14 +122,19 @@ def fork_orphan() -> int:
     return 0
 
 
-def warm(what: str) -> None:
-    """Load what steps need. If that fails, steps will fail with the same error, and report it."""
+def load(loader: Callable[[str], Any], what: str) -> None:
+    """Load something that steps need. If that fails, steps will fail in the same way, and report it."""
     try:
-        from heart_assets.executor import dagster_internals
-
-        dagster_internals.warm_up(what)
+        loader(what)
     except Exception as error:
-        print(f"warming up failed: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"the template could not load {what[:60]}: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+def warm_up(step: str) -> None:
+    """Load Dagster and the code location; the import stands here, as the parent's side of this module does without it."""
+    from heart_assets.executor import dagster_internals
+
+    dagster_internals.warm_up(step)
 
 
 def become_step(request: dict[str, Any], descriptors: Sequence[int]) -> None:
@@ -137,6 +148,9 @@ def become_step(request: dict[str, Any], descriptors: Sequence[int]) -> None:
     os.environ.update(request["environment"])
     os.environ.update(lease.prepare({**request["order"], "tell": tell}))
     os.close(tell)
+    threads, torch = os.environ.get("OMP_NUM_THREADS"), sys.modules.get("torch")
+    if threads and torch:
+        torch.set_num_threads(int(threads))  # it read the variable when the template imported it
     name, *arguments = request["module"]
     sys.argv = [name, *arguments]
     runpy.run_module(name, run_name="__main__", alter_sys=True)

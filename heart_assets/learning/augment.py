@@ -4,7 +4,7 @@ What belongs here: what is changed and how much. What does not: which videos and
 Random numbers are drawn on the CPU from the generator given, so that they do not depend on the device.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -33,9 +33,6 @@ class Changes:
     scale: Tensor
     gain: Tensor
     curve: Tensor
-
-    def __getitem__(self, part: slice) -> "Changes":
-        return Changes(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
 
 
 def no_changes(count: int) -> Changes:

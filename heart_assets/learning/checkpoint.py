@@ -1,9 +1,11 @@
 """The file from which an interrupted training goes on: written whole after every epoch, read only if it fits.
 
-A checkpoint carries the key of the training it belongs to. One that cannot be read (torn), or belongs to another
-training (foreign), is renamed and left beside, and training starts anew. Loaded with `weights_only=True`: no code in it.
+A checkpoint ends with the SHA-256 of the rest, and carries the key of the training it belongs to. One that is damaged
+(torn), or belongs to another training (foreign), is renamed and left beside, and training starts anew. Loaded with
+`weights_only=True`: there is no code in it.
 """
 
+import hashlib
 import io
 import logging
 import os
@@ -15,31 +17,35 @@ import torch
 
 from heart_assets.files import atomic_path
 
+SEAL_BYTES = hashlib.sha256().digest_size
+
 logger = logging.getLogger(__name__)
 
 
 def save_checkpoint(path: Path, key: str, state: dict[str, Any]) -> None:
     """Replace the checkpoint atomically by one of `state` (tensors, numbers, strings, lists and dicts of them)."""
+    buffer = io.BytesIO()
+    torch.save({"key": key, "state": state}, buffer)
+    content = buffer.getvalue()
     with atomic_path(path) as temporary:
-        torch.save({"key": key, "state": state}, temporary)
+        temporary.write_bytes(content + hashlib.sha256(content).digest())
 
 
 def load_checkpoint(path: Path, key: str) -> dict[str, Any] | None:
-    """The state saved under this key; None if there is none. A torn or foreign file is set aside, with a log line."""
+    """The state saved under this key, on the CPU; None if there is none. A torn or foreign file is set aside, with a log line."""
     try:
-        content = path.read_bytes()
+        sealed = path.read_bytes()
     except FileNotFoundError:
         return None
-    try:
-        saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        found, state = saved["key"], saved["state"]
-    except Exception as error:  # whatever the damage makes torch raise
-        _set_aside(path, "torn", f"cannot be read ({type(error).__name__})")
+    content, seal = sealed[:-SEAL_BYTES], sealed[-SEAL_BYTES:]
+    if hashlib.sha256(content).digest() != seal:
+        _set_aside(path, "torn", "is damaged")
         return None
-    if found != key:
+    saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    if saved["key"] != key:
         _set_aside(path, "foreign", "belongs to other inputs, settings or another kind of machine")
         return None
-    return state
+    return saved["state"]
 
 
 def _set_aside(path: Path, why: str, sentence: str) -> None:

@@ -9,6 +9,11 @@ def compute_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def place(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network on the device, its 3D kernels in the memory layout that convolutions are fastest in."""
+    return network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+
 def machine(device: torch.device) -> str:
     """What a training's bits depend on besides its inputs: torch's version, kind of processor or GPU, number of threads."""
     if device.type == "cuda":

@@ -1,10 +1,11 @@
 """A trained model as a value, and its three files.
 
-`model.safetensors` holds the weights, `model.json` the card (what the model is and how it came about) with the digest of
-the weights it belongs to, `history.csv` one row per epoch. No torch in here, and nothing is pickled.
+`model.safetensors` holds the weights, `history.csv` one row per epoch, `model.json` the card (what the model is and how it
+came about) with the digests of the two others. No torch in here, and nothing is pickled.
 """
 
 import hashlib
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from heart_assets.errors import StudyError
 from heart_assets.files import atomic_path, digest, write_text
 
+WEIGHTS, CARD, HISTORY = "model.safetensors", "model.json", "history.csv"
 HISTORY_COLUMNS = ("epoch", "learning_rate", "train_loss", "val_loss", "val_r2", "val_rmse", "val_mae", "seconds")
 
 
@@ -44,39 +45,37 @@ class TrainedModel:
 
 def model_digest(model: TrainedModel) -> str:
     """Digest of weights and card, 16 hex digits; the same for the same training on the same kind of machine."""
-    return digest([_weights_digest(save(model.weights)), model.card])
+    return digest([_digest(save(model.weights)), model.card])
 
 
 def save_model(model: TrainedModel, folder: Path) -> None:
-    """Write the three files, each atomically, the card last."""
-    content = save(model.weights)
-    with atomic_path(folder / "history.csv") as path:
-        model.history.to_csv(path, index=False)
-    with atomic_path(folder / "model.safetensors") as path:
-        path.write_bytes(content)
-    card = {"card": model.card, "weights_digest": _weights_digest(content)}
-    write_text(folder / "model.json", json.dumps(card, indent=1, sort_keys=True) + "\n")
+    """Write the three files, each atomically, the card last: it names the content of the others."""
+    contents = {WEIGHTS: save(model.weights), HISTORY: model.history.to_csv(index=False).encode()}
+    for name, content in contents.items():
+        with atomic_path(folder / name) as path:
+            path.write_bytes(content)
+    described = {"card": model.card, "files": {name: _digest(content) for name, content in contents.items()}}
+    write_text(folder / CARD, json.dumps(described, indent=1, sort_keys=True) + "\n")
 
 
 def load_model(folder: Path) -> TrainedModel:
     """Read what `save_model` wrote.
 
     Raises:
-        LearningError: a file is missing or damaged, or the weights are not the ones that the card describes.
+        LearningError: a file is missing or damaged, or not the one that the card describes.
     """
     try:
-        content = (folder / "model.safetensors").read_bytes()
-        described = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        model = TrainedModel(load(content), dict(described["card"]), pd.read_csv(folder / "history.csv", float_precision="round_trip"))
-        intact = described["weights_digest"] == _weights_digest(content) and tuple(model.history.columns) == HISTORY_COLUMNS
+        contents = {name: (folder / name).read_bytes() for name in (WEIGHTS, HISTORY)}
+        described = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        intact = described["files"] == {name: _digest(content) for name, content in contents.items()}
+        if intact:
+            return TrainedModel(load(contents[WEIGHTS]), dict(described["card"]), pd.read_csv(io.BytesIO(contents[HISTORY])))
     except FileNotFoundError as error:
         raise LearningError(f"there is no trained model in {folder}: {Path(str(error.filename)).name} is missing") from None
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise LearningError(f"the trained model in {folder} is damaged ({type(error).__name__}); train it again") from None
-    if not intact:
-        raise LearningError(f"the trained model in {folder} is damaged: its files do not belong together; train it again")
-    return model
+    raise LearningError(f"the trained model in {folder} is damaged: its files do not belong together; train it again")
 
 
-def _weights_digest(content: bytes) -> str:
+def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]

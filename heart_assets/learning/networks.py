@@ -15,13 +15,16 @@ from heart_assets.settings import TrainingSettings
 
 ORIGINAL_LEAST_PX, ORIGINAL_LEAST_FRAMES = 122, 13
 STEM_PX = 4
+# Below these, `compact` meets shapes that oneDNN 3.12 (in torch 2.13) miscomputes in bf16 on CPUs, writing beyond its buffers
+# at that: a stride to a grid one pixel wide (pytorch #169688), and the kernel's gradient at a depth of 2 under a 3 x 3 x 3 kernel.
+BF16_LEAST_PX, BF16_LEAST_FRAMES = 20, 9
 
 
 def build_network(training: TrainingSettings, frames: int, size: int) -> nn.Module:
     """The network that the settings name, freshly initialised from torch's global random state.
 
     Args:
-        training: `network`, `width` and `dropout` are used.
+        training: `network`, `width`, `dropout` and `precision` are used.
         frames: frames per clip.
         size: height and width of a clip, pixels.
 
@@ -30,6 +33,11 @@ def build_network(training: TrainingSettings, frames: int, size: int) -> nn.Modu
     """
     if training.network == "original":
         return Original(frames, size, training.dropout)
+    if training.precision == "bf16" and (size < BF16_LEAST_PX or frames < BF16_LEAST_FRAMES):
+        raise LearningError(
+            f"the network `compact` needs clips of at least {BF16_LEAST_PX} px and {BF16_LEAST_FRAMES} frames in bf16, but crop_px, "
+            f"downsample and frame_step make them {size} px and {frames} frames; set training.precision to fp32"
+        )
     return Compact(frames, size, training.width, training.dropout)
 
 
@@ -91,10 +99,10 @@ class Compact(nn.Module):
 
     def __init__(self, frames: int, size: int, width: int, dropout: float):
         super().__init__()
-        if size % STEM_PX or size < 2 * STEM_PX or frames < 4:
+        if size % STEM_PX or size < 2 * STEM_PX:
             raise LearningError(
-                f"the network `compact` needs clips whose side is a multiple of {STEM_PX} px and at least {2 * STEM_PX} px, and 4 frames; "
-                f"crop_px, downsample and frame_step make them {size} px and {frames} frames"
+                f"the network `compact` needs clips whose side is a multiple of {STEM_PX} px and at least {2 * STEM_PX} px; "
+                f"crop_px and downsample make it {size} px"
             )
         self.stem = _conv_norm(STEM_PX**2, width, stride=2)
         self.stages = nn.Sequential(Residual(width), _conv_norm(width, 2 * width, stride=2), Residual(2 * width))

@@ -10,7 +10,7 @@ from torch import nn
 
 from heart_assets.learning.augment import Changes, network_input, pass_changes
 from heart_assets.learning.clips import Clips
-from heart_assets.learning.device import compute_device, forward
+from heart_assets.learning.device import compute_device, forward, place
 from heart_assets.learning.models import LearningError, TrainedModel
 from heart_assets.learning.networks import build_network
 from heart_assets.learning.rows import check_rows
@@ -41,9 +41,9 @@ def predict(
         LearningError: the rows, the model or the store do not fit each other.
     """
     check_rows(rows, len(videos))
-    training, device = _settings_of(model), compute_device()
-    clips = Clips(videos, rows["index"].to_numpy(), training, device)
-    network = _network_of(model, training, clips).to(device)
+    training = _settings_of(model)
+    clips = Clips(videos, rows["index"].to_numpy(), training, compute_device())
+    network = _network_of(model, training, clips)
     passes = []
     for number in range(prediction.geometric_passes):
         for phase in range(clips.phases):
@@ -73,13 +73,13 @@ def _network_of(model: TrainedModel, training: TrainingSettings, clips: Clips) -
             "the model reads clips of {} frames, {} px and {} mm a stored pixel".format(*trained)
             + ", but the store gives {}, {} and {}".format(*found)
         )
-    with torch.random.fork_rng([]):
+    with torch.device("meta"):
         network = build_network(training, clips.frames, clips.size)
     try:
-        network.load_state_dict({name: torch.from_numpy(value) for name, value in model.weights.items()})
+        network.load_state_dict({name: torch.tensor(value) for name, value in model.weights.items()}, assign=True)
     except RuntimeError:
         raise LearningError(f"the weights are not those of a `{training.network}` network of these settings") from None
-    return network.to(memory_format=torch.channels_last_3d)
+    return place(network, clips.device)
 
 
 def one_pass(

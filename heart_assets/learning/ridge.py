@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from heart_assets.learning.models import LearningError
-from heart_assets.learning.rows import check_rows, check_training_rows
+from heart_assets.learning.rows import check_training_rows
 from heart_assets.store import VideoStore
 
 SIDE = 16

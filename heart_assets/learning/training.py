@@ -12,7 +12,7 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from heart_assets.files import digest
 from heart_assets.learning.augment import network_input, no_changes, random_changes
 from heart_assets.learning.checkpoint import load_checkpoint, save_checkpoint
 from heart_assets.learning.clips import Clips
-from heart_assets.learning.device import compute_device, forward, machine
+from heart_assets.learning.device import compute_device, forward, machine, place
 from heart_assets.learning.models import HISTORY_COLUMNS, LearningError, TrainedModel
 from heart_assets.learning.networks import build_network
 from heart_assets.learning.prediction import one_pass
@@ -97,8 +97,7 @@ class _Run:
         self.val_clips = Clips(videos, val["index"].to_numpy(), training, device)
         self.key = _key(videos, rows, training, spacing_mm, seed, device)
 
-        network = build_network(training, self.train_clips.frames, self.train_clips.size)
-        self.network = network.to(device, memory_format=torch.channels_last_3d)
+        self.network = place(build_network(training, self.train_clips.frames, self.train_clips.size), device)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(_decay_groups(self.network, training.weight_decay), fused=True)
         self.generator = torch.Generator().manual_seed(seed)
@@ -111,7 +110,7 @@ class _Run:
         """Train on every clip once, validate the averaged weights, and return the epoch's row of the history."""
         started = time.monotonic()
         losses, rate = [], 0.0
-        batches = list(self._batches())
+        batches = self._batches()
         for number, batch in enumerate(batches):
             step = self.epoch * len(batches) + number
             rate = one_cycle(step, self.training.epochs * len(batches), self.training.learning_rate)
@@ -133,10 +132,10 @@ class _Run:
         self.history.append(list(row.values()))
         return row
 
-    def _batches(self) -> Iterator[np.ndarray]:
-        """All training rows in random order, in batches that differ by at most one row in size."""
+    def _batches(self) -> list[np.ndarray]:
+        """All training rows in random order, in batches that differ by at most one row in size (and never of one row: BatchNorm)."""
         order = torch.randperm(len(self.train_ages), generator=self.generator).numpy()
-        yield from np.array_split(order, math.ceil(len(order) / self.training.batch_size))
+        return np.array_split(order, min(math.ceil(len(order) / self.training.batch_size), len(order) // 2))
 
     def _step(self, batch: np.ndarray, step: int, rate: float) -> Tensor:
         """One step of the optimiser and of the average; returns the loss, left on the device."""

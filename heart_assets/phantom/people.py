@@ -26,7 +26,9 @@ class Scan:
     skin_fat_mm: float
     liver_dome_mm: float  # breath-hold position: diaphragm up
     heart_shift_mm: tuple[float, float, float]  # breath-hold position of the heart in the patient, LPS
+    trigger_delay: float  # how late after the R wave frame 0 is taken, cycles
     axis_deg: dict[str, float]  # in-plane angle of the heart's long axis, per view
+    cut: dict[str, tuple[float, float]]  # how an oblique cut widens and lengthens the heart, per view: factors
     tilt_deg: dict[str, tuple[float, float, float]]  # tilt of the plane about its row and column, and rotation in the plane
     swapped: dict[str, bool]  # rows and columns exchanged
     field_shift_mm: dict[str, tuple[float, float]]  # image centre off the heart
@@ -34,6 +36,7 @@ class Scan:
     level: float  # grey value of blood in the stored image
     noise: float  # standard deviation as a share of blood
     jet: float  # strength of the flow jets
+    inflow: tuple[float, ...]  # relative change of blood's signal over the beat: cosine and sine of its first three harmonics
     texture_seed: int
 
 
@@ -82,19 +85,22 @@ def draw_scan(male: int, difficulty: Difficulty, rng: np.random.Generator) -> Sc
     turn = {view: normal(3.0) + (rng.uniform(-35, 35) if rng.random() < 0.1 else 0.0) for view in views}
     return Scan(
         rr_ms=float(np.clip(950 + 130 * rng.standard_normal(), 620, 1400)),
-        size=(1.10 if male else 1.03) * float(np.exp(normal(0.03))),
+        size=(1.10 if male else 1.03) * float(np.exp(normal(0.05))),
         girth=float(np.clip(1 + 0.05 * rng.standard_normal(), 0.9, 1.12)),
         skin_fat_mm=float(np.clip(16 + 6 * rng.standard_normal(), 6, 32)),
         liver_dome_mm=float(8 * rng.standard_normal()),
         heart_shift_mm=(normal(5.0), normal(5.0), normal(5.0)),
-        axis_deg={view: normal(5.0) for view in views},
+        trigger_delay=normal(0.03),
+        axis_deg={view: normal(8.0) for view in views},
+        cut={view: (float(np.exp(normal(0.05))), float(np.exp(normal(0.05)))) for view in views},
         tilt_deg={view: (normal(3.0), normal(3.0), turn[view]) for view in views},
         swapped={view: bool(rng.random() < 0.3) for view in views},
-        field_shift_mm={view: (normal(8.0), normal(8.0)) for view in views},
+        field_shift_mm={view: (normal(10.0), normal(10.0)) for view in views},
         shading=(normal(0.25), normal(0.25), float(rng.uniform(0.0, 0.25))),
         level=float(np.exp(rng.normal(np.log(320), 0.25))),
         noise=float(rng.uniform(0.015, 0.03 if difficulty == "demo" else 0.045)),
         jet=float(rng.uniform(0, 0.5) * mild),
+        inflow=tuple(normal(0.015) for _ in range(6)),
         texture_seed=int(rng.integers(2**31)),
     )
 

@@ -108,6 +108,7 @@ def _heart_affine(person: Person, view: str, plane: Plane) -> np.ndarray:
     affine = _to_pixels(plane, heart_position(person), right, down)
     angle = np.deg2rad(AXIS_DEG[view] + person.scan.axis_deg[view])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn = turn * person.scan.cut[view]
     affine[:, 2] -= affine[:, :2] @ turn @ (HEART_CENTRE_MM[view] * person.scan.size)
     affine[:, :2] = affine[:, :2] @ turn
     return affine
@@ -166,10 +167,12 @@ def _coil(person: Person, plane: Plane) -> np.ndarray:
 
 
 def _flow(person: Person, view: str, plane: Plane, affine: np.ndarray, phases: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Relative signal of moving blood, (T, rows, columns): slow swirls, and speckled jets through the open valves."""
+    """Relative signal of moving blood, (T, rows, columns): inflow, slow swirls, speckled jets through the open valves."""
     swirl = [_smooth_field(rng, plane, 14.0) for _ in range(2)]
     turns = [np.cos(2 * np.pi * phases), np.sin(2 * np.pi * phases)]
     relative = sum(turn[:, None, None].astype(np.float32) * field for turn, field in zip(turns, swirl, strict=True)) * 0.05
+    waves = [wave(2 * np.pi * harmonic * phases) for harmonic in (1, 2, 3) for wave in (np.cos, np.sin)]
+    relative = relative + (np.array(person.scan.inflow) @ np.array(waves))[:, None, None].astype(np.float32)
     speckle = _smooth_field(rng, plane, 3.5)
     jets = [(0.0, 16.0, mitral_opening(phases, person.traits)), (-16.0, -22.0, aortic_opening(phases, person.traits))]
     for x, y, strength in jets[: 2 if view == "3ch" else 1]:
@@ -179,7 +182,7 @@ def _flow(person: Person, view: str, plane: Plane, affine: np.ndarray, phases: n
 
 
 def render(person: Person, view: str, plane: Plane, frames: int) -> np.ndarray:
-    """One cine as the scanner stores it: (frames, rows, columns) uint16, 12 bits, frame k at phase k / frames.
+    """One cine as the scanner stores it: (frames, rows, columns) uint16, 12 bits, frame k at phase k / frames after the trigger.
 
     Args:
         person: traits, nuisances and seed; the same person gives the same pixels.
@@ -188,7 +191,7 @@ def render(person: Person, view: str, plane: Plane, frames: int) -> np.ndarray:
         frames: frames per cardiac cycle.
     """
     rng = np.random.default_rng([person.scan.texture_seed, int(view[0])])
-    phases = np.arange(frames) / frames
+    phases = (np.arange(frames) / frames + person.scan.trigger_delay) % 1.0
     fine = max(2, round(plane.spacing_mm / 1.1))
     affine, chest = _heart_affine(person, view, plane), _chest_affine(person, view, plane)
     still = np.full((plane.rows * fine, plane.columns * fine), 2, np.uint8)

@@ -85,7 +85,7 @@ _MOTION = (
     ("la_reservoir", 0.17, 0.045, "linear", -0.10, -0.48),
     ("la_kick", 0.11, 0.035, "turn", 0.10, 0.44),
     ("ra_reservoir", 0.14, 0.04, "female", -0.10, -0.46),
-    ("aortic_distension", 0.09, 0.03, "early", -0.10, -0.48),
+    ("aortic_distension", 0.12, 0.035, "early", -0.10, -0.48),
     ("aortic_pulse_peak", 0.20, 0.03, "linear", -0.10, -0.47),
     ("leaflet_opening", 1.0, 0.14, "late", -0.10, -0.44),
 )

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from dagster import AssetKey, DagsterInstance, asset
 
-from heart_assets.executor import GPU_POOL, HEAVY_CPU_POOL, count_devices, gpus, heavy_cpu, set_pool_limits
-from heart_assets.executor.declare import GPUS_TAG, gpus_of
+from heart_assets.executor import GPU_POOL, HEAVY_CPU_POOL, count_devices, cpu, gpus, heavy_cpu, set_pool_limits
+from heart_assets.executor.declare import GPUS_TAG, IMPORTS_TAG, gpus_of, imports_of
 
 
 def test_gpus_gives_tag_and_pool_to_the_step() -> None:
@@ -32,6 +32,17 @@ def test_wrong_numbers_are_refused_at_definition(wrong: Any) -> None:
 def test_a_pool_needs_a_name() -> None:
     with pytest.raises(ValueError, match="name of a pool"):
         gpus(1, pool="")
+
+
+def test_modules_to_share() -> None:
+    assert gpus(1, imports=["torch"])["op_tags"] == {GPUS_TAG: "1", IMPORTS_TAG: "torch"}
+    assert heavy_cpu(imports=["pydicom"]) == {"op_tags": {IMPORTS_TAG: "pydicom"}, "pool": HEAVY_CPU_POOL}
+    tags = cpu(imports=["sklearn.linear_model", "matplotlib"])["op_tags"]
+    assert imports_of(tags) == ["sklearn.linear_model", "matplotlib"]
+    assert imports_of(cpu()["op_tags"]) == []
+    for wrong in ("torch", ["a b"], [""], ["a..b"]):
+        with pytest.raises(ValueError, match="list of names of modules"):
+            cpu(imports=wrong)
 
 
 @pytest.mark.parametrize("wrong", ["many", "-1", "17", "1.0", ""])

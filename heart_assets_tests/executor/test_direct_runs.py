@@ -1,17 +1,14 @@
 """Runs without a daemon: what they are, their order, and what happens when things go wrong in between."""
 
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from dagster import AssetKey, DagsterInstance, RunsFilter
+from dagster import AssetKey, RunsFilter
 
 from heart_assets.executor import DirectRuns, RunResult, RunSpec, launch_runs
-from heart_assets_tests.executor.conftest import PROJECT, Toy, alive, wait_until
+from heart_assets_tests.executor.conftest import Toy, alive, wait_until
 
 
 def test_a_run_is_like_one_of_the_web_server(toy: Toy, runs: DirectRuns) -> None:

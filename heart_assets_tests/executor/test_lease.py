@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from heart_assets.executor import lease
 from heart_assets_tests.executor.conftest import alive, wait_until
 
+LEASE = [sys.executable, "-I", "-S", lease.__file__]
 HOLD = """
 import json, os, sys, time
 with open(sys.argv[1], "a") as file:
@@ -32,12 +33,11 @@ class Folder:
         self.log = path / "log"
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def hold(self, seconds: float, count: int = 1, devices: tuple[str, ...] = ("a", "b", "c"), code: str = HOLD) -> subprocess.Popen[bytes]:
+    def hold(self, seconds: float, count: int = 1, devices: Sequence[str] = "abc", code: str = HOLD) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-S", "-c", code, str(self.log), str(seconds)]
-        order = {"parent": os.getpid(), "tell": 1, "folder": str(self.path), "devices": devices, "count": count, "threads": 0, "command": command}
-        self.processes.append(
-            subprocess.Popen([sys.executable, "-I", "-S", lease.__file__, json.dumps(order)], stdout=subprocess.PIPE, start_new_session=True)
-        )
+        order = {"parent": os.getpid(), "tell": 1, "count": count, "command": command}
+        order |= {"folder": str(self.path), "devices": list(devices), "threads": 0}
+        self.processes.append(subprocess.Popen([*LEASE, json.dumps(order)], stdout=subprocess.PIPE, start_new_session=True))
         return self.processes[-1]
 
     def entries(self) -> list[tuple[str, str, float, int]]:
@@ -50,7 +50,7 @@ class Folder:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> object:
+def folder(tmp_path: Path) -> Iterator[Folder]:
     folder = Folder(tmp_path)
     yield folder
     for process in folder.processes:
@@ -115,11 +115,11 @@ def test_first_come_first_served_and_told_so(folder: Folder) -> None:
 
 
 def test_queues_for_different_devices_do_not_hold_each_other_up(folder: Folder) -> None:
-    folder.hold(60, devices=("a",))
+    folder.hold(60, devices="a")
     wait_until(lambda: len(folder.entries()) == 1, 10)
-    folder.hold(60, devices=("a",))
+    folder.hold(60, devices="a")
     wait_until(lambda: bool(list(folder.path.glob("ticket-*"))), 10)
-    other = folder.hold(0, devices=("b",))
+    other = folder.hold(0, devices="b")
     assert other.wait(10) == 0
 
 
@@ -141,8 +141,8 @@ def test_a_forked_child_keeps_the_lease_and_a_subprocess_does_not(folder: Folder
     forks = "import os, sys, time\nif os.fork() == 0: time.sleep(1)"
     spawns = "import os, subprocess, sys\nsubprocess.Popen(['sleep', '5'])"
     for code, waits in ((forks, True), (spawns, False)):
-        assert folder.hold(0, devices=("a",), code=code).wait(10) == 0
-        next_one = folder.hold(0, devices=("a",))
+        assert folder.hold(0, devices="a", code=code).wait(10) == 0
+        next_one = folder.hold(0, devices="a")
         assert next_one.wait(10) == 0
         assert ({"waits_behind": 0} in folder.news(next_one)) is waits
 
@@ -165,27 +165,32 @@ def test_cpu_slots_show_no_device_and_share_the_cores(tmp_path: Path) -> None:
 
 
 PARENT = """
-import os, subprocess, sys, time
-{}
-print(os.getpid(), flush=True)
+import json, os, subprocess, sys, time
+order = json.loads(sys.argv[1]) | {"parent": os.getpid()}
+subprocess.Popen([*json.loads(sys.argv[2]), json.dumps(order)])
+time.sleep(60)
+"""
+CHILD = """
+import os, sys, time
+with open(sys.argv[1], "w") as file:
+    file.write(str(os.getpid()))
 time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("end", [lambda process: process.kill(), lambda process: process.terminate()])
-def test_killing_the_parent_ends_the_child(tmp_path: Path, end: Callable[[subprocess.Popen[bytes]], None]) -> None:
-    child = tmp_path / "child"
-    order = {"tell": 1, "count": 0, "command": [sys.executable, "-c", f"import os, time; open({str(child)!r}, 'w').write(str(os.getpid())); time.sleep(60)"]}
-    start = f"order = {order!r} | {{'parent': os.getpid()}}\nimport json; subprocess.Popen([sys.executable, '-I', '-S', {lease.__file__!r}, json.dumps(order)])"
-    parent = subprocess.Popen([sys.executable, "-c", PARENT.format(start)], stdout=subprocess.DEVNULL)
-    wait_until(lambda: child.exists() and bool(child.read_text()), 10)
-    pid = int(child.read_text())
-    end(parent)
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_killing_the_parent_ends_the_child(tmp_path: Path, end: signal.Signals) -> None:
+    told = tmp_path / "child"
+    order = {"tell": 1, "count": 0, "command": [sys.executable, "-c", CHILD, str(told)]}
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, json.dumps(order), json.dumps(LEASE)], stdout=subprocess.DEVNULL)
+    wait_until(lambda: told.exists() and bool(told.read_text()), 10)
+    child = int(told.read_text())
+    parent.send_signal(end)
     parent.wait()
-    assert wait_until(lambda: not alive(pid), 5) < 1
+    assert wait_until(lambda: not alive(child), 5) < 1
 
 
 def test_a_child_whose_parent_has_ended_already_ends_itself() -> None:
     order = {"parent": 1, "tell": 1, "count": 0, "command": ["/bin/true"]}
-    process = subprocess.run([sys.executable, "-I", "-S", lease.__file__, json.dumps(order)], check=False)
+    process = subprocess.run([*LEASE, json.dumps(order)], check=False)
     assert process.returncode == -signal.SIGKILL

@@ -29,8 +29,8 @@ def template() -> Iterator[Template]:
 def start(request: pytest.FixtureRequest, template: Template, tmp_path: Path) -> Iterator[Start]:
     processes = []
 
-    def start(code: str, count: int = 0) -> StepProcess:
-        environment = {**os.environ, "SAY": "hello", "PYTHONPATH": str(PROJECT)}
+    def start(code: str, count: int = 0, imports: tuple[str, ...] = (), **variables: str) -> StepProcess:
+        environment = {**os.environ, "SAY": "hello", "PYTHONPATH": str(PROJECT), **variables}
         processes.append(
             StepProcess(
                 ("heart_assets_tests.executor.a_step", code),
@@ -39,6 +39,7 @@ def start(request: pytest.FixtureRequest, template: Template, tmp_path: Path) ->
                 devices=Devices(("x", "y"), 0, ""),
                 lock_folder=tmp_path,
                 template=template if request.param == "forked" else None,
+                imports=imports,
             )
         )
         return processes[-1]
@@ -92,6 +93,22 @@ def test_who_does_not_end_in_time_is_killed(start: Start) -> None:
     wait_until(lambda: last_line(process) == "ready" if process.output_tail() else False, 20)
     process.send(signal.SIGTERM)
     assert process.wait(time.monotonic() + 0.2) == -signal.SIGKILL
+
+
+def test_forked_steps_share_imports(start: Start, request: pytest.FixtureRequest) -> None:
+    process = start("print('colorsys' in sys.modules)", imports=("no_such_module", "colorsys"))
+    assert process.wait(time.monotonic() + 20) == 0
+    forked = request.node.callspec.params["start"] == "forked"
+    assert last_line(process) == str(forked)
+
+
+@pytest.mark.slow
+def test_torch_keeps_to_the_threads_of_its_step(start: Start) -> None:
+    code = "import torch; print(torch.get_num_threads(), torch.ones(1000, 1000).matmul(torch.ones(1000, 1000)).sum().item())"
+    for threads in ("1", "2"):
+        process = start(code, imports=("torch",), OMP_NUM_THREADS=threads)
+        assert process.wait(time.monotonic() + 60) == 0
+        assert last_line(process) == f"{threads} 1000000000.0"
 
 
 def test_a_template_that_has_ended_is_an_error() -> None:

@@ -19,14 +19,24 @@ from heart_assets_tests.executor.conftest import Toy, alive, parent_of, wait_unt
 pytestmark = pytest.mark.slow
 Ask = Callable[..., Any]
 
-RUN = """query Run($id: ID!) { runOrError(runId: $id) { ... on Run {
-  status tags { key value } repositoryOrigin { repositoryName repositoryLocationName } } } }"""
-STATUSES = """{ assetNodeOrError(assetKey: {path: ["cell"]}) { ... on AssetNode { assetPartitionStatuses {
-  ... on MultiPartitionStatuses { ranges { primaryDimStartKey secondaryDim { ... on DefaultPartitionStatuses { materializedPartitions } } } } } } } }"""
+RUN = """query Run($id: ID!) {
+  runOrError(runId: $id) { ... on Run { status tags { key value } repositoryOrigin { repositoryName repositoryLocationName } } }
+}"""
+STATUSES = """{
+  assetNodeOrError(assetKey: {path: ["cell"]}) { ... on AssetNode { assetPartitionStatuses { ... on MultiPartitionStatuses {
+    ranges { primaryDimStartKey secondaryDim { ... on DefaultPartitionStatuses { materializedPartitions } } }
+  } } } }
+}"""
 REEXECUTE = """mutation Again($id: String!) {
-  launchRunReexecution(reexecutionParams: {parentRunId: $id, strategy: ALL_STEPS, useParentRunTags: true}) { ... on LaunchRunSuccess { run { runId } } } }"""
-LAUNCH = """mutation Launch($job: String!) { launchRun(executionParams: {runConfigData: {},
-  selector: {repositoryName: "__repository__", repositoryLocationName: "toy", jobName: $job}}) { ... on LaunchRunSuccess { run { runId } } } }"""
+  launchRunReexecution(reexecutionParams: {parentRunId: $id, strategy: ALL_STEPS, useParentRunTags: true}) {
+    ... on LaunchRunSuccess { run { runId } }
+  }
+}"""
+LAUNCH = """mutation Launch($job: String!) {
+  launchRun(executionParams: {
+    runConfigData: {}, selector: {repositoryName: "__repository__", repositoryLocationName: "toy", jobName: $job}
+  }) { ... on LaunchRunSuccess { run { runId } } }
+}"""
 TERMINATE = """mutation End($id: String!) { terminateRun(runId: $id) { __typename } }"""
 
 

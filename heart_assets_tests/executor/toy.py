@@ -28,7 +28,8 @@ from heart_assets.executor.declare import GPUS_TAG
 FOLDER = Path(os.environ.get("TOY_FOLDER", "not-set"))
 DEVICES = ["pretend-0", "pretend-1"]
 GRACE_SECONDS = 1.0
-cells = MultiPartitionsDefinition({"view": StaticPartitionsDefinition(["3ch", "4ch"]), "fold": StaticPartitionsDefinition(["Fold0", "Fold1"])})
+views, folds = StaticPartitionsDefinition(["3ch", "4ch"]), StaticPartitionsDefinition(["Fold0", "Fold1"])
+cells = MultiPartitionsDefinition({"view": views, "fold": folds})
 
 
 def note(name: str, **facts: object) -> None:

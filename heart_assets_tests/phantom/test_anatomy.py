@@ -71,7 +71,7 @@ def test_every_trait_shows_in_a_view(trait):
         for before, after in zip(heart_layers(view, neutral_values(), PHASES), heart_layers(view, high, PHASES), strict=True):
             change = max(change, np.abs(before.contour - after.contour).max(), abs(before.value - after.value) / 10)
     if trait.name != "bulk_motion_mm":  # the whole heart's motion, done by the scanner
-        assert change > 0.5
+        assert change > 0.4
 
 
 @pytest.mark.parametrize("trait", [trait for trait in TRAITS if not trait.static], ids=lambda trait: trait.name)

@@ -22,7 +22,7 @@ def person():
 
 @pytest.fixture(scope="module")
 def header(person):
-    return series_header(person, "heart", 12, scan_plane(person, "3ch", 34, 28, 9.0), "CINE_segmented_LAX_3Ch", 5)
+    return series_header(person, "heart", 12, scan_plane(person, "3ch", 40, 34, 9.0), "CINE_segmented_LAX_3Ch", 5)
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ def upright(person, **changes):
     views = person.scan.swapped
     still = {"tilt_deg": dict.fromkeys(views, (0.0, 0.0, 0.0)), "field_shift_mm": dict.fromkeys(views, (0.0, 0.0))}
     still |= {"swapped": dict.fromkeys(views, False), "axis_deg": dict.fromkeys(views, 0.0), "jet": 0.0}
+    still |= {"cut": dict.fromkeys(views, (1.0, 1.0)), "trigger_delay": 0.0}
     return replace(person, scan=replace(person.scan, **(still | changes)))
 
 
