@@ -83,7 +83,7 @@ def study_asset(function: Callable[..., dg.MaterializeResult], group: str, **opt
         name=name,
         group_name=group,
         code_version=CODE_VERSIONS[name],
-        check_specs=checks.specs(name),
+        check_specs=checks.specs(name, options.get("partitions_def")),
         dagster_type=dg.Any,
         **options,
     )

@@ -24,10 +24,10 @@ CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
 }
 
 
-def specs(asset: str) -> list[dg.AssetCheckSpec]:
-    """The specs of an asset's checks, if it has any."""
+def specs(asset: str, partitions: dg.PartitionsDefinition | None) -> list[dg.AssetCheckSpec]:
+    """The specs of an asset's checks, if it has any; with the asset's partitions, or one partition's pass would hide another's failure."""
     return [
-        dg.AssetCheckSpec(name, asset=asset, blocking=blocking, description=description)
+        dg.AssetCheckSpec(name, asset=asset, blocking=blocking, description=description, partitions_def=partitions)
         for name, (blocking, description) in CHECKS.get(asset, {}).items()
     ]
 

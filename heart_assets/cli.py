@@ -110,8 +110,8 @@ def _ui(options: argparse.Namespace) -> int:
     path = (options.study or study_file()).resolve()
     settings = load_settings(path)
 
-    from heart_assets.home import WORKSPACE, prepare_home
+    from heart_assets.home import WORKSPACE, hold_ui, prepare_home
 
-    prepare_home(settings, path)
+    hold_ui(prepare_home(settings, path))
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(WORKSPACE), "-h", "127.0.0.1", "-p", str(options.port)]
     os.execv(sys.executable, command)

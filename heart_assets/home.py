@@ -4,13 +4,15 @@ Each study has a home of its own below `.dagster_home`, since two studies have t
 is already set is respected.
 """
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
 
 import dagster as dg
 
-from heart_assets.executor import GPU_POOL, HEAVY_CPU_POOL, count_devices, set_pool_limits
+from heart_assets.errors import StudyError
+from heart_assets.executor import GPU_POOL, HEAVY_CPU_POOL, DeviceError, count_devices, set_pool_limits
 from heart_assets.ledger import Study
 from heart_assets.partitions import HEART_DELIVERIES, LIVER_DELIVERIES
 from heart_assets.settings import STUDY_FILE_VARIABLE, StudySettings
@@ -31,15 +33,32 @@ def prepare_home(settings: StudySettings, study_file: Path) -> Path:
     return home
 
 
+def hold_ui(home: Path) -> None:
+    """Keep the study's web UI for this process, also after it has become `dagster dev`: two daemons would launch every run twice.
+
+    Raises:
+        StudyError: it is open already.
+    """
+    lock = os.open(home / "ui.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    os.set_inheritable(lock, True)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StudyError("this study's web UI is running already: use it, or stop it first") from None
+
+
 def prepare_instance(instance: dg.DagsterInstance, study: Study) -> None:
     """Register the deliveries that lie in the raw folders, and give the pools this machine's limits.
 
     Raises:
         RawDataError: there are no deliveries.
-        DeviceError: `compute.devices` names what this machine does not have.
+        StudyError: `compute.devices` names what this machine does not have.
     """
     compute = study.settings.compute
-    devices = compute.devices if isinstance(compute.devices, str) else list(compute.devices)
-    set_pool_limits(instance, {GPU_POOL: count_devices(devices, compute.cpu_slots), HEAVY_CPU_POOL: HEAVY_STEPS_AT_ONCE})
+    try:
+        devices = count_devices(compute.devices, compute.cpu_slots)
+    except DeviceError as error:
+        raise StudyError(f"compute.devices: {error}") from None
+    set_pool_limits(instance, {GPU_POOL: devices, HEAVY_CPU_POOL: HEAVY_STEPS_AT_ONCE})
     for partitions, found in ((HEART_DELIVERIES, study.heart_deliveries()), (LIVER_DELIVERIES, study.liver_deliveries())):
         instance.add_dynamic_partitions(str(partitions.name), found)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
+IMPORTS = ("matplotlib.figure", "matplotlib.backends.backend_agg", "PIL.Image")  # what plots load late
 MOST_BYTES = 100_000
 MOST_ROWS = 8
 BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#8A8A8A", "#222222"

@@ -1,6 +1,7 @@
 """Sensors: new deliveries become partitions and are cleaned; cheap downstream assets follow changed data."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -17,7 +18,7 @@ SECONDS_BETWEEN_LOOKS = 300
 
 def look_for_deliveries(study: Study, asset: str, found: list[str], known: set[str]) -> tuple[list[str], dict[str, str]]:
     """New deliveries, and those to be cleaned (new or changed) with the digest of what they would be made from."""
-    changed = {name: digest(study.inputs(asset, name).upstream) for name in found if study.why_outdated(asset, name)}
+    changed = {name: digest(asdict(study.inputs(asset, name))) for name in found if study.why_outdated(asset, name)}
     return [name for name in found if name not in known], changed
 
 

@@ -34,13 +34,22 @@ TABLES = {
     ("phenotypes", ""): (phenotype_table(ids(3), p50_i2=[170.5, np.nan, 181.0]), ["phenotypes.parquet"]),
     ("fold_assignments", ""): (split_table(ids(4), 0)[["participant_id", "data_fold"]], ["folds/assignments.csv"]),
     ("fold_split", "1"): (split_table(ids(4), 1), ["folds/Fold1.csv"]),
-    ("predictions", "1|4ch"): (PREDICTIONS, [f"predictions/4ch/Fold1/{split}predictions_augmented.csv" for split in ("train", "val", "test")]),
-    ("baseline_predictions", ""): (prediction_table(ids(2)).assign(split="test", view="3ch", fold="0"), ["predictions/ridge/predictions.csv"]),
+    ("predictions", "1|4ch"): (
+        PREDICTIONS,
+        [f"predictions/4ch/Fold1/{split}predictions_augmented.csv" for split in ("train", "val", "test")],
+    ),
+    ("baseline_predictions", ""): (
+        prediction_table(ids(2)).assign(split="test", view="3ch", fold="0"),
+        ["predictions/ridge/predictions.csv"],
+    ),
     ("ensemble_predictions", "2"): (
         {"val": PREDICTIONS["val"], "test": PREDICTIONS["train"], "weights": WEIGHTS},
         ["ensembles/Fold2/valpredictions.csv", "ensembles/Fold2/testpredictions.csv", "ensembles/Fold2/weights.csv"],
     ),
-    ("scores", ""): (pd.DataFrame({"model": ["3ch"], "view": ["3ch"], "fold": ["pooled"], "r2": [0.1 + 0.2], "note": [np.nan]}), ["scores/scores.csv"]),
+    ("scores", ""): (
+        pd.DataFrame({"model": ["3ch"], "view": ["3ch"], "fold": ["pooled"], "r2": [0.1 + 0.2], "note": [np.nan]}),
+        ["scores/scores.csv"],
+    ),
     ("applied_predictions", ""): (prediction_table(ids(2)).assign(view="4ch"), ["predictions/applied.csv"]),
 }
 
@@ -80,7 +89,9 @@ def test_a_model_comes_back(study):
     study.layout.checkpoint("4ch", "2").parent.mkdir(parents=True)
     study.layout.checkpoint("4ch", "2").write_bytes(b"a checkpoint, of no use with the model safe")
     artefacts.write(study.layout, record("trained_model", "2|4ch", value), value)
-    assert sorted(files(study)) == [f"models/4ch/Fold2/{name}" for name in ("history.csv", "model.json", "model.safetensors", "record.json")]
+    assert sorted(files(study)) == [
+        f"models/4ch/Fold2/{name}" for name in ("history.csv", "model.json", "model.safetensors", "record.json")
+    ]
     found = artefacts.read(study.layout, "trained_model", ["2|4ch"])["2|4ch"]
     assert isinstance(found, TrainedModel) and found.card == value.card
     assert found.weights["w"].tobytes() == value.weights["w"].tobytes()
@@ -113,7 +124,11 @@ def test_liver_maps_come_back(study):
 
 
 def test_several_partitions_arrive_sorted_whatever_the_order_asked(made):
-    for asset, keys in {"fold_split": ["2", "0", "1"], "predictions": ["1|4ch", "0|4ch", "1|3ch"], "trained_model": ["2|3ch", "0|4ch"]}.items():
+    for asset, keys in {
+        "fold_split": ["2", "0", "1"],
+        "predictions": ["1|4ch", "0|4ch", "1|3ch"],
+        "trained_model": ["2|3ch", "0|4ch"],
+    }.items():
         assert list(artefacts.read(made.layout, asset, keys)) == sorted(keys)
 
 
@@ -200,7 +215,11 @@ def test_killed_in_the_middle_leaves_no_record(study, case, monkeypatch):
     monkeypatch.undo()
     third = all_values(study)[case]
     artefacts.write(study.layout, record(asset, partition, third, code="2"), third)
-    assert study.record(asset, partition) == record(asset, partition, third, code="2") if asset != "heart_videos" else artefacts.readable(study.layout, *case)
+    assert (
+        study.record(asset, partition) == record(asset, partition, third, code="2")
+        if asset != "heart_videos"
+        else artefacts.readable(study.layout, *case)
+    )
 
 
 def test_a_value_of_no_known_kind_is_a_programming_error():

@@ -134,4 +134,7 @@ def test_mappings_bring_each_fold_what_belongs_to_it(study):
             run("ensemble_predictions", fold)
         run("scores")
     # participant k lies in data fold k, and model k validates on it
-    assert seen == {**{k: [(f"{k}|3ch", [f"900000{int(k) + 1}"]), (f"{k}|4ch", [f"900000{int(k) + 1}"])] for k in "012"}, "all": ["0", "1", "2"]}
+    assert seen == {
+        **{k: [(f"{k}|3ch", [f"900000{int(k) + 1}"]), (f"{k}|4ch", [f"900000{int(k) + 1}"])] for k in "012"},
+        "all": ["0", "1", "2"],
+    }

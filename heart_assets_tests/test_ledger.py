@@ -72,7 +72,9 @@ def test_before_anything_is_made_all_is_outdated_and_nothing_raises(tmp_path):
     assert study.inputs("scores").upstream == {}
 
 
-@pytest.mark.parametrize("change", [{"compute.cpu_slots": 4}, {"compute.devices": ["GPU-1"]}, {"schedule.may_retrain": True}, {"name": "renamed"}])
+@pytest.mark.parametrize(
+    "change", [{"compute.cpu_slots": 4}, {"compute.devices": ["GPU-1"]}, {"schedule.may_retrain": True}, {"name": "renamed"}]
+)
 def test_settings_that_change_no_content_outdate_nothing(study, change):
     assert outdated(changed(study, change)) == {}
 
@@ -91,7 +93,12 @@ def test_a_training_setting_outdates_the_models_and_then_what_depends_on_them(st
     del models["trained_model[1|4ch]"]
     assert outdated(study) == {**models, "predictions[1|4ch]": "changed upstream: trained_model"}
     key = "1|4ch"
-    settle(study, "predictions", key, {split: table.assign(prediction=60.0) for split, table in artefacts.read(study.layout, "predictions", [key])[key].items()})
+    settle(
+        study,
+        "predictions",
+        key,
+        {split: table.assign(prediction=60.0) for split, table in artefacts.read(study.layout, "predictions", [key])[key].items()},
+    )
     after = {"ensemble_predictions[1]": "changed upstream: predictions", "scores": "changed upstream: predictions"}
     assert outdated(study) == {**models, **after}
 

@@ -51,7 +51,11 @@ def test_a_record_comes_back_and_is_readable(tmp_path):
         "parts": {"table": "abc"},
         "data_version": RECORD.data_version,
     }
-    assert RECORD.data_version == Record("x", "y", Inputs({}, "", ""), {"table": "abc"}).data_version != Record("scores", "", INPUTS, {}).data_version
+    assert (
+        RECORD.data_version
+        == Record("x", "y", Inputs({}, "", ""), {"table": "abc"}).data_version
+        != Record("scores", "", INPUTS, {}).data_version
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"3", b'{"asset": "scores"}', b"\xff", None])
@@ -62,7 +66,9 @@ def test_a_damaged_or_missing_record_is_none(tmp_path, content):
     assert read_record(path) is None
 
 
-@pytest.mark.parametrize("change", [{"inputs": {"upstream": {}}}, {"inputs": {"upstream": {}, "settings": "", "code": "", "more": 1}}, {"parts": 7}])
+@pytest.mark.parametrize(
+    "change", [{"inputs": {"upstream": {}}}, {"inputs": {"upstream": {}, "settings": "", "code": "", "more": 1}}, {"parts": 7}]
+)
 def test_a_record_of_another_shape_is_none(tmp_path, change):
     path = tmp_path / "record.json"
     path.write_text(json.dumps({**as_json(RECORD), **change}))

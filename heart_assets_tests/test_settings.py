@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from heart_assets.settings import StudySettings, load_settings, study_file
 from heart_assets.settings import SettingsError as Refused
+from heart_assets.settings import StudySettings, load_settings, study_file
 from heart_assets_tests.tiny import write_study
 
 PROJECT = Path(__file__).parents[1]
@@ -64,16 +64,28 @@ UNKNOWN = "allowed: no such field; see heart_assets/settings.py for those that e
         ({"training.augmentation.flip": True}, f"training.augmentation.flip: found True; {UNKNOWN}"),
         ({"name": None}, "name: found nothing, but the field is required"),
         ({"raw.heart": None}, "raw.heart: found nothing, but the field is required"),
-        ({"views.2ch.series": ["2CH"], "views.2ch.usual_normal": [1, 0, 0]}, "views.2ch.image_right: found nothing, but the field is required"),
+        (
+            {"views.2ch.series": ["2CH"], "views.2ch.usual_normal": [1, 0, 0]},
+            "views.2ch.image_right: found nothing, but the field is required",
+        ),
         ({"name": "My Study"}, "name: found 'My Study'; allowed: string should match pattern '^[a-z0-9_]{1,40}$'"),
-        ({"training.epochs": "many"}, "training.epochs: found 'many'; allowed: input should be a valid integer, unable to parse string as an integer"),
-        ({"training.epochs": 2.5}, "training.epochs: found 2.5; allowed: input should be a valid integer, got a number with a fractional part"),
+        (
+            {"training.epochs": "many"},
+            "training.epochs: found 'many'; allowed: input should be a valid integer, unable to parse string as an integer",
+        ),
+        (
+            {"training.epochs": 2.5},
+            "training.epochs: found 2.5; allowed: input should be a valid integer, got a number with a fractional part",
+        ),
         ({"training.epochs": 0}, "training.epochs: found 0; allowed: input should be greater than or equal to 1"),
         ({"folds.count": 2}, "folds.count: found 2; allowed: input should be greater than or equal to 3"),
         ({"geometry.spacing_mm": 0.2}, "geometry.spacing_mm: found 0.2; allowed: input should be greater than 0.2"),
         ({"geometry.high_percentile": 100.5}, "geometry.high_percentile: found 100.5; allowed: input should be less than or equal to 100"),
         ({"training.network": "resnet"}, "training.network: found 'resnet'; allowed: input should be 'compact' or 'original'"),
-        ({"raw.layout": "tar"}, "raw.layout: found 'tar'; allowed: input should be 'ukb_zips', 'dicom_folders' or 'dicom_folders_by_delivery'"),
+        (
+            {"raw.layout": "tar"},
+            "raw.layout: found 'tar'; allowed: input should be 'ukb_zips', 'dicom_folders' or 'dicom_folders_by_delivery'",
+        ),
         ({"raw.phenotypes": "one.csv"}, "raw.phenotypes: found 'one.csv'; allowed: input should be a valid tuple"),
         ({"training": 3}, "training: found 3; allowed: input should be a valid dictionary or instance of TrainingSettings"),
         (
@@ -83,7 +95,10 @@ UNKNOWN = "allowed: no such field; see heart_assets/settings.py for those that e
         ({"liver.series": "*"}, "liver.series: found '*'; allowed: a regular expression (nothing to repeat at position 0)"),
         ({"views.3ch.series": []}, "views.3ch.series: found []; allowed: at least one regular expression"),
         ({"views.3ch.image_right": [0, 0, 0]}, "views.3ch.image_right: found [0, 0, 0]; allowed: a direction that is not zero"),
-        ({"series.overrides": {"1.2.3": "5ch"}}, "the study: allowed: series.overrides.1.2.3 names a view that is not declared; allowed: 3ch, 4ch, none"),
+        (
+            {"series.overrides": {"1.2.3": "5ch"}},
+            "the study: allowed: series.overrides.1.2.3 names a view that is not declared; allowed: 3ch, 4ch, none",
+        ),
         ({"training.crop_px": 20}, "the study: allowed: training.crop_px must be at most geometry.size_px"),
         ({"training.downsample": 3}, "the study: allowed: training.crop_px must be a multiple of training.downsample"),
         ({"training.frame_step": 3}, "the study: allowed: geometry.frames must be a multiple of training.frame_step"),
@@ -96,7 +111,9 @@ UNKNOWN = "allowed: no such field; see heart_assets/settings.py for those that e
 def test_a_wrong_value_gives_one_sentence(tmp_path, changes, sentence):
     changes = dict(changes)
     if "training" in changes:
-        changes |= {name: None for name in ("training.crop_px", "training.width", "training.epochs", "training.batch_size", "training.precision")}
+        changes |= {
+            name: None for name in ("training.crop_px", "training.width", "training.epochs", "training.batch_size", "training.precision")
+        }
     overrides = changes.pop("series.overrides", {})
     path = write_study(tmp_path, changes)
     path.write_text(path.read_text() + "".join(f'series.overrides."{uid}" = "{view}"\n' for uid, view in overrides.items()))
@@ -130,7 +147,9 @@ def test_reserved_and_odd_view_names_are_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
-@pytest.mark.parametrize("field", ["views.3ch.usual_normal", "geometry.down", "training.learning_rate", "training.augmentation.rotation_deg"])
+@pytest.mark.parametrize(
+    "field", ["views.3ch.usual_normal", "geometry.down", "training.learning_rate", "training.augmentation.rotation_deg"]
+)
 def test_numbers_that_are_none_are_refused(tmp_path, field, number):
     value = f"[{number}, 0.0, 1.0]" if field.endswith(("normal", "down")) else number
     path = write_study(tmp_path, {field: None})
@@ -144,7 +163,12 @@ def test_several_wrong_values_are_all_listed(tmp_path):
     with pytest.raises(Refused) as refused:
         load_settings(path)
     lines = str(refused.value).split("\n")
-    assert [line.removeprefix(f"{path}: ").split(":")[0] for line in lines] == ["raw.hart", "folds.count", "training.epochs", "compute.cpu_slots"]
+    assert [line.removeprefix(f"{path}: ").split(":")[0] for line in lines] == [
+        "raw.hart",
+        "folds.count",
+        "training.epochs",
+        "compute.cpu_slots",
+    ]
 
 
 def test_files_that_are_no_study(tmp_path):

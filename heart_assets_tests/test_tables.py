@@ -36,13 +36,17 @@ def test_round_trip(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_the_version_is_that_of_the_content(suffix):
     assert to_bytes(from_bytes(to_bytes(TABLE, suffix), suffix), suffix) == to_bytes(TABLE, suffix)
-    versions = {table_version(table, suffix) for table in (TABLE, TABLE.iloc[::-1], TABLE.assign(visit=3), TABLE.rename(columns={"sex": "x"}))}
+    versions = {
+        table_version(table, suffix) for table in (TABLE, TABLE.iloc[::-1], TABLE.assign(visit=3), TABLE.rename(columns={"sex": "x"}))
+    }
     assert len(versions) == 4 and table_version(TABLE.copy(), suffix) in versions
 
 
 def test_a_csv_is_for_people(tmp_path):
     write_table(tmp_path / "table.csv", TABLE[["participant_id", "age", "family_id"]].head(2))
-    assert (tmp_path / "table.csv").read_text() == "participant_id,age,family_id\n0090001,0.30000000000000004,\n9000002,0.3333333333333333,007\n"
+    assert (
+        tmp_path / "table.csv"
+    ).read_text() == "participant_id,age,family_id\n0090001,0.30000000000000004,\n9000002,0.3333333333333333,007\n"
 
 
 def test_an_empty_table_keeps_its_columns(tmp_path):

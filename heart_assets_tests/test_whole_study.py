@@ -187,8 +187,12 @@ def test_scores_have_every_model_and_follow_from_the_tables(whole, cohort):
     tests = pd.concat([read_table(layout.predictions("4ch", fold, "test")) for fold in whole.study.folds])
     error = tests["prediction"] - tests["age"]
     assert pooled.loc[("4ch", "4ch"), "rmse"] == pytest.approx(np.sqrt((error**2).mean()), rel=1e-12)
-    assert pooled.loc[("4ch", "4ch"), "r2"] == pytest.approx(1 - (error**2).sum() / ((tests["age"] - tests["age"].mean()) ** 2).sum(), rel=1e-9)
-    truth = pd.read_csv(cohort.folder / "ground_truth.csv", dtype={"participant_id": str}).set_index("participant_id").loc[sorted(everybody)]
+    assert pooled.loc[("4ch", "4ch"), "r2"] == pytest.approx(
+        1 - (error**2).sum() / ((tests["age"] - tests["age"].mean()) ** 2).sum(), rel=1e-9
+    )
+    truth = (
+        pd.read_csv(cohort.folder / "ground_truth.csv", dtype={"participant_id": str}).set_index("participant_id").loc[sorted(everybody)]
+    )
     # the phenotypes give dates, so ages agree with the truth to the rounding of its file
     assert pooled.loc[("oracle", "all"), "mae"] == pytest.approx((truth["oracle_age"] - truth["age"]).abs().mean(), abs=1e-4)
 
@@ -200,7 +204,7 @@ def test_no_participant_is_named_in_dagsters_database_or_in_a_log(whole, cohort)
     assert sum(path.stat().st_size for path in kept_by_dagster) > 1_000_000
     assert [path.name for path in [*logs, *kept_by_dagster] if named.search(path.read_bytes())] == []
     texts = [entry.to_json() for run in whole.instance.get_runs() for entry in whole.instance.all_logs(run.run_id)]
-    assert sum("ASSET_MATERIALIZATION\"" in text for text in texts) == 25
+    assert sum('ASSET_MATERIALIZATION"' in text for text in texts) == 25
     assert [text[:200] for text in texts if named.search(text.encode())] == []
     assert named.search(whole.study.layout.fold_assignments.read_bytes())  # the search does find what is there
 

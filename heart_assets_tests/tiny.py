@@ -105,7 +105,9 @@ def age_of(participant: str) -> float:
 def phenotype_table(participants: Sequence[str], **columns: Any) -> pd.DataFrame:
     """The value of `phenotypes`: visit 2, sexes alternating."""
     sexes = ["F" if k % 2 else "M" for k in range(len(participants))]
-    table = pd.DataFrame({"participant_id": list(participants), "visit": 2, "age": list(map(age_of, participants)), "sex": sexes, "family_id": ""})
+    table = pd.DataFrame(
+        {"participant_id": list(participants), "visit": 2, "age": list(map(age_of, participants)), "sex": sexes, "family_id": ""}
+    )
     return table.assign(**columns)
 
 
@@ -158,10 +160,22 @@ def video_row(participant: str, visit: int = 2, array: int = 0) -> dict[str, Any
 
 def liver_row(participant: str) -> dict[str, Any]:
     """A row of an image store."""
-    scan = {name: video_row(participant)[name] for name in ("spacing_row_mm", "spacing_col_mm", "orientation", "scan_date", "software", "station")}
+    scan = {
+        name: video_row(participant)[name]
+        for name in ("spacing_row_mm", "spacing_col_mm", "orientation", "scan_date", "software", "station")
+    }
     ids_ = {"study_id": f"{participant}_2_0", "participant_id": participant, "visit": 2}
     source = {"source_size": 1, "source_mtime_ns": 1, "source_name": f"{participant}_20204_2_0.zip"}
-    return {**ids_, **scan, **source, "t1_median_ms": 800.0, "valid_fraction": 1.0, "flags": "", "series_count": 1, "image_digest": participant}
+    return {
+        **ids_,
+        **scan,
+        **source,
+        "t1_median_ms": 800.0,
+        "valid_fraction": 1.0,
+        "flags": "",
+        "series_count": 1,
+        "image_digest": participant,
+    }
 
 
 def video_of(participant: str) -> np.ndarray:
@@ -207,7 +221,9 @@ def liver_of(study: Study, participants: Sequence[str]) -> DeliveryResult:
 
 def rejected_table() -> pd.DataFrame:
     """One rejected file."""
-    return pd.DataFrame([["notes.txt", "all", "not_a_study", "not a zip of field 20208 by its name"]], columns=["file_name", "view", "reason", "detail"])
+    return pd.DataFrame(
+        [["notes.txt", "all", "not_a_study", "not a zip of field 20208 by its name"]], columns=["file_name", "view", "reason", "detail"]
+    )
 
 
 def model(value: float = 1.0) -> TrainedModel:
@@ -267,7 +283,9 @@ def made_study(root: Path, number: int = 6, changes: Mapping[str, Any] | None = 
     settle(study, "baseline_predictions", "", prediction_table(people).assign(split="test", view="3ch", fold=0))
     for fold in study.folds:
         table = prediction_table(people)
-        settle(study, "ensemble_predictions", fold, {"val": table, "test": table, "weights": pd.DataFrame({"view": ["3ch"], "weight": [1.0]})})
+        settle(
+            study, "ensemble_predictions", fold, {"val": table, "test": table, "weights": pd.DataFrame({"view": ["3ch"], "weight": [1.0]})}
+        )
     settle(study, "scores", "", pd.DataFrame({"model": ["ensemble"], "r2": [1.0]}))
     return study
 

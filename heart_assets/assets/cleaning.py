@@ -123,8 +123,24 @@ def _video_metadata(result: DeliveryResult, study: Study, delivery: str) -> dict
 
 def declare(settings: StudySettings) -> list[dg.AssetsDefinition]:
     """heart_videos, phenotypes, and liver_images where the study has a liver folder."""
-    videos = study_asset(heart_videos, "cleaning", partitions_def=HEART_DELIVERIES, deps=["raw_heart_dicoms"], **heavy_cpu())
+    videos = study_asset(
+        heart_videos,
+        "cleaning",
+        partitions_def=HEART_DELIVERIES,
+        deps=["raw_heart_dicoms"],
+        **heavy_cpu(imports=["heart_assets.dicom.delivery"]),
+    )
     table = study_asset(phenotypes, "cleaning", deps=[] if settings.raw.phenotypes else ["raw_heart_dicoms"])
     if settings.raw.liver is None or settings.models_from is not None:
         return [videos, table]
-    return [videos, table, study_asset(liver_images, "cleaning", partitions_def=LIVER_DELIVERIES, deps=["raw_liver_dicoms"], **heavy_cpu())]
+    return [
+        videos,
+        table,
+        study_asset(
+            liver_images,
+            "cleaning",
+            partitions_def=LIVER_DELIVERIES,
+            deps=["raw_liver_dicoms"],
+            **heavy_cpu(imports=["heart_assets.dicom.delivery"]),
+        ),
+    ]

@@ -9,6 +9,8 @@ from heart_assets import artefacts, checks, pictures
 from heart_assets.artefacts import view_and_fold
 from heart_assets.asset_results import Work, study_asset, user_errors
 from heart_assets.automation import WHEN_INPUTS_CHANGE
+from heart_assets.errors import StudyError
+from heart_assets.executor import cpu
 from heart_assets.ledger import Study
 from heart_assets.metadata import picture
 from heart_assets.partitions import everything, folds, same_fold
@@ -114,8 +116,13 @@ def _tests(
 
 def _oracle(truth: pd.DataFrame, ensemble: pd.DataFrame) -> pd.DataFrame:
     """The phantom's best possible estimate for the people whom the ensemble predicts."""
-    best = truth[["participant_id", "visit", "oracle_age"]].rename(columns={"oracle_age": "prediction"})
-    return ensemble.drop(columns="prediction").merge(best, on=["participant_id", "visit"], validate="one_to_one")
+    key = ["participant_id", "visit"]
+    if lacking := sorted({*key, "oracle_age"} - set(truth)):
+        raise StudyError(f"ground_truth lacks the column(s) {', '.join(lacking)}")
+    if repeated := int(truth.duplicated(key).sum()):
+        raise StudyError(f"{repeated} row(s) of ground_truth repeat the participant and visit of another")
+    best = truth[[*key, "oracle_age"]].rename(columns={"oracle_age": "prediction"})
+    return ensemble.drop(columns="prediction").merge(best, on=key)
 
 
 def _by_view(tests: dict[tuple[str, str], pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -135,6 +142,13 @@ def declare(settings: StudySettings) -> list[dg.AssetsDefinition]:
     by_fold = {"predictions": same_fold(by_partition=True)}
     over_all = {name: everything(by_partition=True) for name in ("predictions", "ensemble_predictions")}
     return [
-        study_asset(ensemble_predictions, "scores", partitions_def=folds(settings), ins=by_fold, automation_condition=WHEN_INPUTS_CHANGE),
+        study_asset(
+            ensemble_predictions,
+            "scores",
+            partitions_def=folds(settings),
+            ins=by_fold,
+            automation_condition=WHEN_INPUTS_CHANGE,
+            **cpu(["scipy.optimize"]),
+        ),
         study_asset(scores, "scores", ins=over_all, automation_condition=WHEN_INPUTS_CHANGE),
     ]

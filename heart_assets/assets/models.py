@@ -18,6 +18,8 @@ from heart_assets.statistics import regression_scores, study_once_per_split
 from heart_assets.statistics.cohort import study_rows
 from heart_assets.store import VideoStore
 
+TORCH = ("heart_assets.learning.training", "heart_assets.learning.prediction")
+
 
 class TrainingConfig(dg.Config):
     """What can be asked of one training in the launchpad; everything else is in study.toml."""
@@ -112,8 +114,9 @@ def baseline_predictions(
                 features = ridge_features(store, np.arange(len(store)))
             made = ridge_predictions(features[rows["index"].to_numpy()], rows)
             tables.append(made.assign(view=view, fold=int(fold)))
-    table = pd.concat(tables, ignore_index=True)
-    return work.made(table[table["split"] != "train"].reset_index(drop=True), {"rows": len(table)})
+    table = pd.concat(tables)
+    table = table[table["split"] != "train"].reset_index(drop=True)
+    return work.made(table, {"rows": len(table)})
 
 
 def declare(settings: StudySettings) -> list[dg.AssetsDefinition]:
@@ -121,7 +124,7 @@ def declare(settings: StudySettings) -> list[dg.AssetsDefinition]:
     common = {
         "partitions_def": view_by_fold(settings),
         "ins": {"heart_videos": everything(), "fold_split": same_fold()},
-        **gpus(settings.compute.gpus_per_training),
+        **gpus(settings.compute.gpus_per_training, imports=[*TORCH, *pictures.IMPORTS]),
     }
     return [
         study_asset(trained_model, "learning", retry_policy=dg.RetryPolicy(max_retries=2, delay=5), **common),

@@ -33,11 +33,9 @@ class Clips:
         self.device = device
         self.phases = training.frame_step
         self.downsample = training.downsample
-        frames, height, width = videos.shape[1:]
-        check_geometry(frames, min(height, width), training)
-        self.frames = frames // self.phases
-        self.size = training.crop_px // self.downsample
-        needed = len(self.indices) * frames * (height // self.downsample) * (width // self.downsample)
+        self.frames, self.size = clip_shape(videos, training)
+        height, width = (side // self.downsample for side in videos.shape[2:])
+        needed = len(self.indices) * videos.shape[1] * height * width
         self.kept = self._read_all() if needed <= (free_memory() * SHARE_OF_FREE_MEMORY if budget is None else budget) else None
 
     def batch(self, rows: np.ndarray, phases: np.ndarray) -> Tensor:
@@ -88,18 +86,20 @@ def block_means(video: np.ndarray, side: int) -> np.ndarray:
     return sums.astype(np.uint8)
 
 
-def check_geometry(frames: int, side: int, training: TrainingSettings) -> None:
-    """Refuse settings that do not fit stored videos of `frames` frames and `side` pixels.
+def clip_shape(videos: VideoStore, training: TrainingSettings) -> tuple[int, int]:
+    """Frames and side (pixels) of the clips that the settings make of stored videos.
 
     Raises:
-        LearningError: with what does not fit.
+        LearningError: settings that do not fit the videos.
     """
+    frames, side = videos.shape[1], min(videos.shape[2:])
     if training.crop_px > side:
         raise LearningError(f"training.crop_px is {training.crop_px} px, but the stored videos measure only {side} px")
     if frames % training.frame_step:
         raise LearningError(f"training.frame_step is {training.frame_step}, which does not divide the {frames} frames of the stored videos")
     if training.crop_px % training.downsample:
         raise LearningError(f"training.crop_px ({training.crop_px}) is not a multiple of training.downsample ({training.downsample})")
+    return frames // training.frame_step, training.crop_px // training.downsample
 
 
 def free_memory() -> int:

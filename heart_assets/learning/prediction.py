@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from heart_assets.learning.augment import Changes, network_input, pass_changes
-from heart_assets.learning.clips import Clips
+from heart_assets.learning.clips import Clips, clip_shape
 from heart_assets.learning.device import compute_device, forward, place
 from heart_assets.learning.models import LearningError, TrainedModel
 from heart_assets.learning.networks import build_network
@@ -41,9 +41,9 @@ def predict(
         LearningError: the rows, the model or the store do not fit each other.
     """
     check_rows(rows, len(videos))
-    training = _settings_of(model)
-    clips = Clips(videos, rows["index"].to_numpy(), training, compute_device())
-    network = _network_of(model, training, clips)
+    training, device = _settings_of(model), compute_device()
+    network = place(_network_of(model, training, videos), device)
+    clips = Clips(videos, rows["index"].to_numpy(), training, device)
     passes = []
     for number in range(prediction.geometric_passes):
         for phase in range(clips.phases):
@@ -65,8 +65,9 @@ def _settings_of(model: TrainedModel) -> TrainingSettings:
         ) from None
 
 
-def _network_of(model: TrainedModel, training: TrainingSettings, clips: Clips) -> nn.Module:
-    found = clips.frames, clips.size, clips.videos.attributes.get("spacing_mm", model.card["spacing_mm"])
+def _network_of(model: TrainedModel, training: TrainingSettings, videos: VideoStore) -> nn.Module:
+    frames, size = clip_shape(videos, training)
+    found = frames, size, videos.attributes.get("spacing_mm", model.card["spacing_mm"])
     trained = model.card["frames"], model.card["size_px"], model.card["spacing_mm"]
     if found != trained:
         raise LearningError(
@@ -74,12 +75,12 @@ def _network_of(model: TrainedModel, training: TrainingSettings, clips: Clips) -
             + ", but the store gives {}, {} and {}".format(*found)
         )
     with torch.device("meta"):
-        network = build_network(training, clips.frames, clips.size)
+        network = build_network(training, frames, size)
     try:
         network.load_state_dict({name: torch.tensor(value) for name, value in model.weights.items()}, assign=True)
     except RuntimeError:
         raise LearningError(f"the weights are not those of a `{training.network}` network of these settings") from None
-    return place(network, clips.device)
+    return network
 
 
 def one_pass(

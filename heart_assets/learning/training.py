@@ -1,7 +1,7 @@
 """One training, from a table of rows to a `TrainedModel`, resumable after every epoch.
 
-What belongs here: the loop, the optimiser, the averaged weights, and what a checkpoint holds. What does not: layers
-(networks.py), pixels (clips.py, augment.py), the checkpoint's file (checkpoint.py).
+What belongs here: the loop, and what a checkpoint holds. What does not: layers (networks.py), pixels (clips.py, augment.py),
+how one step is taken (optimisation.py), the checkpoint's file (checkpoint.py).
 
 Everything random comes from two states that the training owns: a CPU generator for the order and the augmentation, and
 torch's global state (initial weights, dropout), which is forked, so the caller's is untouched. On one kind of CPU with
@@ -20,22 +20,21 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import huber_loss, mse_loss
 
 from heart_assets.files import digest
 from heart_assets.learning.augment import network_input, no_changes, random_changes
 from heart_assets.learning.checkpoint import load_checkpoint, save_checkpoint
-from heart_assets.learning.clips import Clips
+from heart_assets.learning.clips import Clips, clip_shape
 from heart_assets.learning.device import compute_device, forward, machine, place
 from heart_assets.learning.models import HISTORY_COLUMNS, LearningError, TrainedModel
 from heart_assets.learning.networks import build_network
+from heart_assets.learning.optimisation import average, decay_groups, loss_function, one_cycle
 from heart_assets.learning.prediction import one_pass
 from heart_assets.learning.rows import check_training_rows
 from heart_assets.settings import TrainingSettings
 from heart_assets.store import VideoStore
 
 CODE_VERSION = "1"  # raise it when the same inputs give another model
-WARM_UP = 0.25  # share of the steps until the learning rate peaks
 LARGEST_GRADIENT = 1.0  # norm, on the standardised age
 VALIDATION_BATCH = 32
 
@@ -93,13 +92,13 @@ class _Run:
         self.train_ages, self.val_ages = train["age"].to_numpy(float), val["age"].to_numpy(float)
         self.mean, self.sd = float(self.train_ages.mean()), float(self.train_ages.std())
         self.pixel_mm = spacing_mm * training.downsample
+        self.network = place(build_network(training, *clip_shape(videos, training)), device)
         self.train_clips = Clips(videos, train["index"].to_numpy(), training, device)
         self.val_clips = Clips(videos, val["index"].to_numpy(), training, device)
         self.key = _key(videos, rows, training, spacing_mm, seed, device)
 
-        self.network = place(build_network(training, self.train_clips.frames, self.train_clips.size), device)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(_decay_groups(self.network, training.weight_decay), fused=True)
+        self.optimizer = torch.optim.AdamW(decay_groups(self.network, training.weight_decay), fused=True)
         self.generator = torch.Generator().manual_seed(seed)
         self.epoch = 0
         self.history: list[list[float]] = []
@@ -147,21 +146,21 @@ class _Run:
 
         self.network.train()
         output = forward(self.network, network_input(video, changes, clips.size, self.pixel_mm), training.precision)
-        loss = _loss(training.loss)(output, target)
+        loss = loss_function(training.loss)(output, target)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        _average(self.averaged, self.network, decay=min(0.999, (1 + step) / (10 + step)))
+        average(self.averaged, self.network, decay=min(0.999, (1 + step) / (10 + step)))
         return loss.detach()
 
     def _validate(self) -> tuple[float, float, float, float]:
         """Loss, R2, RMSE and MAE of the averaged weights: first frame phase, unchanged clips."""
         output = one_pass(self.averaged, self.val_clips, 0, no_changes, self.pixel_mm, self.training.precision, VALIDATION_BATCH)
         standardised = torch.from_numpy((self.val_ages - self.mean) / self.sd).float()
-        loss = float(_loss(self.training.loss)(torch.from_numpy(output), standardised))
+        loss = float(loss_function(self.training.loss)(torch.from_numpy(output), standardised))
         error = output.astype(float) * self.sd + self.mean - self.val_ages
         spread = float(((self.val_ages - self.val_ages.mean()) ** 2).sum())
         r2 = 1 - float((error**2).sum()) / spread if spread else math.nan
@@ -225,36 +224,6 @@ class _Run:
             "n_val": len(self.val_ages),
         }
         return TrainedModel(weights, card, pd.DataFrame(self.history, columns=list(HISTORY_COLUMNS)).astype({"epoch": int}))
-
-
-def one_cycle(step: int, steps: int, peak: float) -> float:
-    """Learning rate of a step: up from peak / 25 to the peak along a cosine, then down to nothing along another."""
-    turn = WARM_UP * steps
-    if step < turn:
-        return peak * (0.04 + 0.96 * (1 - math.cos(math.pi * step / turn)) / 2)
-    return peak * (1 + math.cos(math.pi * (step - turn) / (steps - turn))) / 2
-
-
-def _loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
-    return huber_loss if name == "huber" else mse_loss
-
-
-def _decay_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Kernels and matrices decay; biases and norms do not."""
-    matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    vectors = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-
-
-@torch.no_grad()
-def _average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move the average towards the network: weights, and BatchNorm's statistics with them; counters are copied."""
-    pairs = list(zip(averaged.state_dict().values(), network.state_dict().values(), strict=True))
-    floats = [(old, new) for old, new in pairs if old.is_floating_point()]
-    torch._foreach_lerp_([old for old, _ in floats], [new for _, new in floats], 1 - decay)
-    for old, new in pairs:
-        if not old.is_floating_point():
-            old.copy_(new)
 
 
 def _key(videos: VideoStore, rows: pd.DataFrame, training: TrainingSettings, spacing_mm: float, seed: int, device: torch.device) -> str:

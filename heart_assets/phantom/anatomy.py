@@ -118,13 +118,20 @@ def leaflets(left: np.ndarray, right: np.ndarray, opening: np.ndarray, length: f
     return layers
 
 
-def _right_ventricle(lv: Ventricle, margin: float, top: np.ndarray, radius: np.ndarray, reach: float, bulge: float) -> np.ndarray:
-    """The crescent in front of the septum, from height `top` (T,) to `reach` of the left ventricle's outer length."""
+def _right_ventricle(
+    lv: Ventricle, margin: float, top: np.ndarray, radius: np.ndarray, reach: float, bulge: float, dome: float = 0.0
+) -> np.ndarray:
+    """The crescent in front of the septum, from height `top` (T,) to `reach` of the left ventricle's outer length.
+
+    `bulge` rounds it towards the apex; `dome` is the share of its length over which it is rounded at the top.
+    """
     u = np.linspace(0, 1, 22)[None, :]
     septum = lv.side(-1, True)
     y = top[:, None] + u * (septum[:, -1, 1][:, None] * reach + margin - top[:, None])
     inner = np.stack([np.interp(row, side[:, 1], side[:, 0]) for row, side in zip(y, septum, strict=True)])
     free = inner - (radius[:, None] * (0.9 + 0.1 * np.sin(np.pi * np.minimum(1.5 * u, 1))) + margin) * (1 - u**bulge) ** 0.8
+    if dome:
+        free = inner + (free - inner) * np.sqrt(1 - np.clip(1 - u / dome, 0, 1) ** 2)
     return np.concatenate([np.stack([free, y], axis=2), np.stack([inner + 2.0, y], axis=2)[:, ::-1]], axis=1)
 
 
@@ -240,7 +247,7 @@ def _three_chambers(lv: Ventricle) -> list[Layer]:
     # right ventricular outflow tract, in front (left) of the septum
     rv_top = -34.0 * size + 0.5 * lv.rv_excursion
     rv_radius = 0.78 * t["rv_radius_mm"] * size * (1 - lv.rv_shortening * lv.left)
-    rv = [_right_ventricle(lv, margin, rv_top - margin, rv_radius, 0.56, 1.9) for margin in (3.2 + fat * 1.6, 3.2, 0.0)]
+    rv = [_right_ventricle(lv, margin, rv_top - margin, rv_radius, 0.56, 1.9, 0.3) for margin in (3.2 + fat * 1.6, 3.2, 0.0)]
     # aorta: from the left half of the base upwards
     pulse = aortic_pulse(phases, t)
     root = 0.5 * t["aortic_root_mm"] * size

@@ -100,7 +100,7 @@ def draw_scan(male: int, difficulty: Difficulty, rng: np.random.Generator) -> Sc
         level=float(np.exp(rng.normal(np.log(320), 0.25))),
         noise=float(rng.uniform(0.015, 0.03 if difficulty == "demo" else 0.045)),
         jet=float(rng.uniform(0, 0.5) * mild),
-        inflow=tuple(normal(0.015) for _ in range(6)),
+        inflow=tuple(normal(0.02) for _ in range(6)),
         texture_seed=int(rng.integers(2**31)),
     )
 

@@ -27,6 +27,8 @@ DIRECTIONS = {
 }
 LONG_AXIS = np.array([0.5, -0.5, -0.7])
 HEART_LPS_MM = np.array([0.0, 17.0, -40.0])
+_SHIFT = 4  # fractional bits of painted coordinates
+_AIR = 2  # grey value
 AXIS_DEG = {"3ch": 2.0, "4ch": 9.0, "2ch": 0.0}  # usual angle of the heart's long axis off LONG_AXIS, in the plane
 
 
@@ -123,25 +125,37 @@ def _chest_affine(person: Person, view: str, plane: Plane) -> np.ndarray:
     return _to_pixels(plane, heart_position(person), x, y)
 
 
-def _paint(canvas: np.ndarray, layers: Sequence[Layer], frame: int, affine: np.ndarray, fine: int) -> None:
-    shift = 4
-    for layer in layers:
-        points = layer.contour[frame] @ affine[:, :2].T + affine[:, 2]
-        points = np.round(((points + 0.5) * fine - 0.5) * (1 << shift)).astype(np.int32)
-        if layer.line_mm:
-            width = max(1, round(layer.line_mm * float(np.hypot(affine[0, 0], affine[1, 0])) * fine))
-            cv2.polylines(canvas, [points], False, layer.value, width, cv2.LINE_AA, shift)
+def _paint(canvas: np.ndarray, outlines: Sequence[tuple[Layer, np.ndarray, int]], frame: int) -> None:
+    """Draw one frame's layers, anti-aliased, bottom up."""
+    for layer, points, width in outlines:
+        if width:
+            cv2.polylines(canvas, [points[frame]], False, layer.value, width, cv2.LINE_AA, _SHIFT)
         else:
-            cv2.fillPoly(canvas, [points], layer.value, cv2.LINE_AA, shift)
+            cv2.fillPoly(canvas, [points[frame]], layer.value, cv2.LINE_AA, _SHIFT)
+
+
+def _outlines(layers: Sequence[Layer], affine: np.ndarray, fine: int, shifts: np.ndarray) -> list[tuple[Layer, np.ndarray, int]]:
+    """Each layer with its points on the fine canvas (fixed-point int32, (T, K, 2)) and its line's width there (0: filled).
+
+    `shifts` are displacements of the whole, mm, (T, 2).
+    """
+    scale = float(np.hypot(affine[0, 0], affine[1, 0])) * fine
+    outlines = []
+    for layer in layers:
+        pixels = (layer.contour + shifts[:, None]) @ affine[:, :2].T + affine[:, 2]
+        points = np.rint(((pixels + 0.5) * fine - 0.5) * (1 << _SHIFT)).astype(np.int32)
+        outlines.append((layer, points, max(1, round(layer.line_mm * scale)) if layer.line_mm else 0))
+    return outlines
 
 
 def _organic(layers: Sequence[Layer], rng: np.random.Generator, amplitude_mm: float, wave_mm: float) -> list[Layer]:
     """The same layers bent by one smooth random field, so that nobody's contours are ellipses."""
-    waves = [
-        (rng.uniform(-1, 1, 2) * 2 * np.pi / wave_mm, rng.uniform(0, 2 * np.pi), rng.standard_normal(2) * amplitude_mm) for _ in range(5)
-    ]
-    bend = lambda points: points + sum(np.sin(points @ k + start)[..., None] * push / 2 for k, start, push in waves)  # noqa: E731
-    return [replace(layer, contour=bend(layer.contour)) for layer in layers]
+    directions = rng.uniform(-1, 1, (5, 2)) * 2 * np.pi / wave_mm
+    starts, pushes = rng.uniform(0, 2 * np.pi, 5), rng.standard_normal((5, 2)) * amplitude_mm / 2
+    points = np.concatenate([layer.contour for layer in layers], axis=1)
+    points = points + np.sin(points @ directions.T + starts) @ pushes
+    ends = np.cumsum([layer.contour.shape[1] for layer in layers])[:-1]
+    return [replace(layer, contour=contour) for layer, contour in zip(layers, np.split(points, ends, axis=1), strict=True)]
 
 
 def _smooth_field(rng: np.random.Generator, plane: Plane, scale_mm: float) -> np.ndarray:
@@ -194,21 +208,20 @@ def render(person: Person, view: str, plane: Plane, frames: int) -> np.ndarray:
     phases = (np.arange(frames) / frames + person.scan.trigger_delay) % 1.0
     fine = max(2, round(plane.spacing_mm / 1.1))
     affine, chest = _heart_affine(person, view, plane), _chest_affine(person, view, plane)
-    still = np.full((plane.rows * fine, plane.columns * fine), 2, np.uint8)
-    _paint(still, _organic(chest_layers(view, person.scan), rng, 5.0, 200.0), 0, chest, fine)
+    still = np.full((plane.rows * fine, plane.columns * fine), _AIR, np.uint8)
+    _paint(still, _outlines(_organic(chest_layers(view, person.scan), rng, 5.0, 200.0), chest, fine, np.zeros((1, 2))), 0)
     layers = _organic(heart_layers(view, person.traits, phases, person.scan.size), rng, 1.2, 85.0)
     bulk = np.outer(contraction(phases, person.traits), np.array([-0.35, 0.6]) * person.traits["bulk_motion_mm"])
+    outlines = _outlines(layers, affine, fine, bulk)
     signal = np.empty((frames, plane.rows, plane.columns), np.float32)
     for frame in range(frames):
         canvas = still.copy()
-        moved = affine.copy()
-        moved[:, 2] += affine[:, :2] @ bulk[frame]
-        _paint(canvas, layers, frame, moved, fine)
+        _paint(canvas, outlines, frame)
         signal[frame] = cv2.resize(canvas, (plane.columns, plane.rows), interpolation=cv2.INTER_AREA)
     sigma = 1.1 / plane.spacing_mm
     for image in signal:
         cv2.GaussianBlur(image, (0, 0), sigma, dst=image)
-    bloody = np.clip((signal - 110) / 45, 0, 1)
+    bloody = np.clip((signal - 110) / 45, 0, 1) * np.clip((195 - signal) / 15, 0, 1)  # brighter is fat
     signal *= 1 + bloody * (_flow(person, view, plane, affine, phases, rng) - 1)
     signal *= (1 + 0.03 * _smooth_field(rng, plane, 5.0) + 0.06 * _smooth_field(rng, plane, 30.0)) * _coil(person, plane) / BLOOD
     noise = rng.standard_normal((2, *signal.shape), np.float32) * person.scan.noise

@@ -17,7 +17,7 @@ from heart_assets.phantom.traits import Difficulty
 DESCRIPTION = "CINE_segmented_LAX"
 FRAMES = 50
 # (short side, long side, spacing in mm); demo's is coarse for speed
-MATRIX: dict[Difficulty, tuple[int, int, float]] = {"demo": (112, 136, 2.3), "benchmark": (150, 184, 1.8)}
+MATRIX: dict[Difficulty, tuple[int, int, float]] = {"demo": (104, 128, 2.4), "benchmark": (150, 184, 1.8)}
 
 
 @dataclass(frozen=True)

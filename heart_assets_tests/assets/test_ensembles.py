@@ -113,7 +113,14 @@ def test_scores_by_hand(made):
     result = call(forget_scores(made), "scores", **study_with_tests(made))
     spread = sum((age_of(eid) - np.mean([age_of(one) for one in ids(6)])) ** 2 for eid in ids(6))
     pooled = result.value[result.value["fold"] == "pooled"].set_index(["model", "view"])
-    squares = {("3ch", "3ch"): 24, ("4ch", "4ch"): 48, ("ensemble", "all"): 6, ("ridge", "3ch"): 150, ("ridge", "4ch"): 150, ("ridge", "all"): 150}
+    squares = {
+        ("3ch", "3ch"): 24,
+        ("4ch", "4ch"): 48,
+        ("ensemble", "all"): 6,
+        ("ridge", "3ch"): 150,
+        ("ridge", "4ch"): 150,
+        ("ridge", "all"): 150,
+    }
     assert sorted(pooled.index) == sorted(squares)
     for key, square in squares.items():
         assert pooled.loc[key, "r2"] == pytest.approx(1 - square / spread, rel=1e-12)
@@ -125,7 +132,14 @@ def test_scores_by_hand(made):
     shown = result.metadata
     assert shown["r2_ensemble"] == pytest.approx(1 - 6 / spread) and shown["rmse_ensemble"] == pytest.approx(1)
     assert shown["r2_3ch_3ch"] == pytest.approx(1 - 24 / spread) and shown["participants"] == 6
-    assert [name for name in shown if name.startswith("r2_")] == ["r2_3ch_3ch", "r2_4ch_4ch", "r2_ensemble", "r2_ridge_3ch", "r2_ridge_4ch", "r2_ridge"]
+    assert [name for name in shown if name.startswith("r2_")] == [
+        "r2_3ch_3ch",
+        "r2_4ch_4ch",
+        "r2_ensemble",
+        "r2_ridge_3ch",
+        "r2_ridge_4ch",
+        "r2_ridge",
+    ]
     for name in ("score_plot", "age_against_prediction"):
         assert shown[name].md_str.startswith("![") and len(shown[name].md_str) < 140_000
     assert (made.settings.data_dir / "scores/scores.png").read_bytes().startswith(b"\x89PNG")
@@ -157,7 +171,11 @@ def test_the_oracle_stands_beside_for_a_phantom(tmp_path, made):
 def test_what_holds_is_kept(made):
     for asset, partition in (("ensemble_predictions", "1"), ("scores", None)):
         # empty inputs: they are not even looked at
-        inputs = {"predictions": {}, "ensemble_predictions": {}, "baseline_predictions": pd.DataFrame()} if asset == "scores" else {"predictions": {}}
+        inputs = (
+            {"predictions": {}, "ensemble_predictions": {}, "baseline_predictions": pd.DataFrame()}
+            if asset == "scores"
+            else {"predictions": {}}
+        )
         before = [path.stat().st_mtime_ns for path in sorted(made.settings.data_dir.rglob("*")) if path.is_file()]
         result = make(made, asset, partition, **inputs)
         assert result.metadata["kept"] is True

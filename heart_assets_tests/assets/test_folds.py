@@ -26,7 +26,10 @@ def check_of(result: dg.MaterializeResult) -> tuple[bool, str, dict]:
 
 
 def test_everybody_with_a_video_and_an_age_gets_one_fold(study):
-    videos = {"3ch": stores(study.settings.data_dir / "a", PEOPLE[:9])["3ch"], "4ch": stores(study.settings.data_dir / "b", PEOPLE[3:])["4ch"]}
+    videos = {
+        "3ch": stores(study.settings.data_dir / "a", PEOPLE[:9])["3ch"],
+        "4ch": stores(study.settings.data_dir / "b", PEOPLE[3:])["4ch"],
+    }
     known = phenotype_table([*PEOPLE[1:], "9000050", "9000051"])
     result = call(study, "fold_assignments", phenotypes=known, heart_videos=videos)
     assert result.value["participant_id"].tolist() == PEOPLE[1:]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from heart_assets.learning.clips import Clips, block_means, check_geometry, free_memory
+from heart_assets.learning.clips import Clips, block_means, clip_shape, free_memory
 from heart_assets.learning.models import LearningError
 from heart_assets.settings import TrainingSettings
 from heart_assets_tests.learning.conftest import Videos
@@ -59,9 +59,9 @@ def test_block_means_round_halves_up(pixels, side):
         ({"downsample": 3}, r"crop_px \(16\) is not a multiple of training.downsample \(3\)"),
     ],
 )
-def test_settings_that_do_not_fit_the_videos_are_refused(values, sentence):
+def test_settings_that_do_not_fit_the_videos_are_refused(pixels, values, sentence):
     with pytest.raises(LearningError, match=sentence):
-        check_geometry(6, 18, settings(**values))
+        clip_shape(Videos(pixels), settings(**values))
 
 
 def test_free_memory_is_in_bytes():

@@ -12,7 +12,6 @@ import torch
 
 from heart_assets.learning import LearningError, TrainedModel, load_model, model_digest, predict, save_model, train_model
 from heart_assets.learning.models import HISTORY_COLUMNS
-from heart_assets.learning.training import _average, _decay_groups, one_cycle
 from heart_assets.settings import PredictionSettings
 from heart_assets_tests.learning.conftest import SPACING_MM, STILL, Videos
 
@@ -184,7 +183,7 @@ def test_divergence_is_one_sentence_and_the_last_good_checkpoint_stays(videos, r
 
         return measured
 
-    monkeypatch.setattr("heart_assets.learning.training._loss", loss)
+    monkeypatch.setattr("heart_assets.learning.training.loss_function", loss)
     checkpoint = tmp_path / "checkpoint.pt"
     with pytest.raises(LearningError, match="diverged: the loss is not a finite number at epoch 2, step 2 of 3; lower") as caught:
         train_model(videos, rows, training, SPACING_MM, SEED, checkpoint)
@@ -199,7 +198,7 @@ def test_weights_that_are_not_finite_never_leave_the_training(videos, rows, trai
             if name == ("head.2.bias" if when == "validation" else "head.0.running_var"):
                 value.fill_(math.nan if when == "validation" else math.inf)
 
-    monkeypatch.setattr("heart_assets.learning.training._average", spoil)
+    monkeypatch.setattr("heart_assets.learning.training.average", spoil)
     with pytest.raises(LearningError, match="diverged: the (averaged weights give no finite validation loss after epoch 1|final weights)"):
         train_model(videos, rows, training, SPACING_MM, SEED)
 
@@ -223,30 +222,6 @@ def test_no_batch_is_left_with_one_clip(videos, rows, training):
     nine = rows[(rows["split"] != "train") | (rows.groupby("split").cumcount() < 9)]
     model = train_model(videos, nine, training.model_copy(update={"batch_size": 2, "epochs": 1}), SPACING_MM, SEED)
     assert int(model.weights["stem.1.num_batches_tracked"]) == 4
-
-
-def test_one_cycle_rises_to_the_peak_and_falls_to_nothing():
-    rates = [one_cycle(step, 100, 0.5) for step in range(100)]
-    assert rates[0] == pytest.approx(0.02) and rates[25] == pytest.approx(0.5) and rates[99] < 0.001
-    assert rates[:26] == sorted(rates[:26]) and rates[25:] == sorted(rates[25:], reverse=True)
-
-
-def test_the_average_moves_by_its_decay_with_the_statistics_of_batchnorm():
-    old, new = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
-    with torch.no_grad():
-        new.weight += 1
-        new.running_mean += 2
-    new.num_batches_tracked += 5
-    _average(old, new, decay=0.75)
-    assert old.weight.tolist() == [1.25, 1.25] and old.running_mean.tolist() == [0.5, 0.5] and int(old.num_batches_tracked) == 5
-
-
-def test_biases_and_norms_do_not_decay():
-    network = torch.nn.Sequential(torch.nn.Conv3d(1, 2, 3), torch.nn.BatchNorm3d(2), torch.nn.Linear(3, 1))
-    kernels, rest = _decay_groups(network, 0.3)
-    assert (kernels["weight_decay"], rest["weight_decay"]) == (0.3, 0.0)
-    assert [tuple(value.shape) for value in kernels["params"]] == [(2, 1, 3, 3, 3), (1, 3)]
-    assert len(rest["params"]) == 4
 
 
 def test_a_trained_model_comes_back_from_its_files(videos, rows, training, tmp_path):

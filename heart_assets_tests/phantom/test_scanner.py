@@ -79,6 +79,7 @@ def test_the_heart_axes_follow_the_patient(view, patient_direction):
 
 @pytest.mark.parametrize("view", ["2ch", "3ch", "4ch"])
 def test_a_cine_is_twelve_bits_deterministic_and_beats(person, view):
+    person = upright(person)
     plane = centred_plane(person, view, 48, 4.0)
     cine = render(person, view, plane, 20)
     assert cine.shape == (20, 48, 48) and cine.dtype == np.uint16 and cine.max() < 4096
