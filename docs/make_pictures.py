@@ -71,6 +71,7 @@ def _screenshot(path: Path) -> None:
                 f"{UI}/asset-groups?expanded={expanded}",
             ],
             check=True,
+            capture_output=True,
             timeout=120,
         )
 

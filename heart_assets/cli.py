@@ -115,3 +115,7 @@ def _ui(options: argparse.Namespace) -> int:
     hold_ui(prepare_home(settings, path))
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(WORKSPACE), "-h", "127.0.0.1", "-p", str(options.port)]
     os.execv(sys.executable, command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -162,7 +162,7 @@ class TrainingSettings(_Section):
     network: Literal["compact", "original"] = Field(
         "compact", description="compact: dense 3D residual net; original: the network of 2020 (>= 122 px, >= 13 frames)."
     )
-    width: int = Field(32, ge=4, le=512, description="Channels after the stem of `compact`.")
+    width: int = Field(32, ge=4, le=512, description="Channels after the stem of `compact`; a multiple of 8 is fastest.")
     crop_px: int = Field(128, ge=8, le=512, description="Side of the square cut from the stored video, in stored pixels.")
     downsample: int = Field(1, ge=1, le=8, description="Average-pool the crop by this factor in the plane before the network.")
     frame_step: int = Field(2, ge=1, le=16, description="Every n-th frame; its offsets are the frame phases.")
@@ -176,7 +176,7 @@ class TrainingSettings(_Section):
         "ema",
         description="ema: average over the last steps. best_validation: as in 2020; validation is optimistic then.",
     )
-    precision: Literal["bf16", "fp32"] = Field("bf16", description="Autocast precision of the forward pass.")
+    precision: Literal["bf16", "fp32"] = Field("bf16", description="Autocast precision of the forward pass; bf16 needs clips of 20 px and 9 frames at least.")
     seed: int = Field(2020, ge=0, lt=2**31, description="Seed of weights, order and augmentation; view and fold are mixed in.")
     augmentation: AugmentationSettings = Field(AugmentationSettings(), description="Random changes of training clips.")
 

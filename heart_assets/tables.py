@@ -39,7 +39,7 @@ def from_bytes(content: bytes, suffix: str) -> pd.DataFrame:
         table = pd.read_parquet(io.BytesIO(content))
     else:
         text = {name: str for name in TEXT_COLUMNS}
-        table = pd.read_csv(io.BytesIO(content), dtype=text, float_precision="round_trip", keep_default_na=False, na_values=[""])
+        table = pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False, na_values=[""])
         for name in set(TEXT_COLUMNS) & set(table.columns):
             table[name] = table[name].fillna("")
     return table

@@ -4,10 +4,11 @@ import os
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from heart_assets import cli
-from heart_assets_tests.tiny import add_raw, ids, tiny_study, write_study
+from heart_assets_tests.tiny import add_raw, ids, settle, tiny_study, write_study
 
 
 @pytest.fixture(autouse=True)
@@ -133,3 +134,31 @@ def test_failed_runs_are_printed_and_exit_1(made, capsys, monkeypatch):
     printed = capsys.readouterr()
     assert printed.err.splitlines()[-1] == "train of 0|3ch: failure: trained_model: training diverged"
     assert printed.out == "2 runs made, 7 partitions held already.\n"
+
+
+def test_a_finished_study_prints_its_pooled_scores(made, capsys, monkeypatch):
+    from heart_assets.materialise import Summary
+
+    monkeypatch.setattr("heart_assets.materialise.materialise", lambda *_, **__: Summary(kept=0, made=19, failures=()))
+    numbers = {"n": 6, "r2": 0.83449, "r2_se": 0.01, "rmse": 3.12, "mae": 2.5, "pearson_r": 0.91}
+    row = {"model": "ensemble", "view": "all", "fold": "pooled", "participants": 6, **numbers}
+    settle(made, "scores", "", pd.DataFrame([row, {**row, "fold": "0", "r2": 0.111}]))
+    monkeypatch.chdir(made.settings.data_dir.parent)
+    assert cli.main(["materialise", "--study", "study.toml"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("19 runs made, 0 partitions held already.\n\nTest scores, pooled over folds (study/scores/scores.csv):\n")
+    header, scores, ui = printed.splitlines()[3:]
+    assert header.split() == ["model", "view", "n", "r2", "r2_se", "rmse", "mae", "pearson_r"]
+    assert scores.split() == ["ensemble", "all", "6", "0.834", "0.010", "3.120", "2.500", "0.910"]
+    assert ui == "To see it all in the web UI: make ui STUDY=study.toml"
+
+
+def test_a_study_that_applies_models_prints_where_its_predictions_are(tmp_path, capsys, monkeypatch):
+    from heart_assets.materialise import Summary
+
+    monkeypatch.setattr("heart_assets.materialise.materialise", lambda *_, **__: Summary(kept=0, made=3, failures=()))
+    monkeypatch.chdir(tmp_path)
+    changes = {"models_from": "other"}
+    add_raw(tiny_study(tmp_path, changes), "90", ids(1))
+    assert cli.main(["materialise", "--study", str(write_study(tmp_path, changes))]) == 0
+    assert "Predictions: study/predictions/applied.csv\n" in capsys.readouterr().out

@@ -59,6 +59,7 @@ def whole(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         patch.setenv("DAGSTER_HOME", str(root / "home"))
         patch.setenv("HEART_ASSETS_STUDY", "")
         patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("TMPDIR", str(root))  # no lease is shared with whatever else runs on this machine
         settings = load_settings(path)
         home, study = prepare_home(settings, path), Study(settings)
         with dg.DagsterInstance.get() as instance:

@@ -26,7 +26,10 @@ def applied_predictions(
     if work.holds:
         return work.kept()
     source, tables = study.model_source(), []
-    for view, store in heart_videos.items():
+    with_videos = {view: store for view, store in heart_videos.items() if len(store)}
+    if not with_videos:
+        raise StudyError("no study has a usable video of any view: see the rejected tables beside the videos")
+    for view, store in with_videos.items():
         keys = [key for key in source.view_folds if key.endswith(f"|{view}") and source.record("trained_model", key)]
         if not keys:
             raise StudyError(f"models_from: {source.settings.data_dir.name} has no trained model for view {view}")

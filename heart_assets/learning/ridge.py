@@ -14,6 +14,7 @@ from heart_assets.store import VideoStore
 SIDE = 16
 HARMONICS = 3
 READ_AT_ONCE = 64  # videos
+LARGEST_SCORE = 4.0  # standard deviations; a block that is black in nearly all videos would else predict any age where it is not
 ALPHAS = np.logspace(-1, 6, 15)
 
 
@@ -52,13 +53,14 @@ def ridge_predictions(features: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
     """
     from sklearn.linear_model import RidgeCV
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
     check_training_rows(rows, int(rows["index"].max()) + 1 if len(rows) else 0)
     if len(features) != len(rows):
         raise LearningError(f"there are {len(features)} rows of features, but {len(rows)} rows to predict")
     train = (rows["split"] == "train").to_numpy()
-    model = make_pipeline(StandardScaler(), RidgeCV(ALPHAS)).fit(features[train], rows["age"].to_numpy(float)[train])
+    bounded = FunctionTransformer(np.clip, kw_args={"a_min": -LARGEST_SCORE, "a_max": LARGEST_SCORE})
+    model = make_pipeline(StandardScaler(), bounded, RidgeCV(ALPHAS)).fit(features[train], rows["age"].to_numpy(float)[train])
     table = rows[["study_id", "participant_id", "visit", "age", "split"]].reset_index(drop=True)
     return table.assign(prediction=model.predict(features).astype(float))
 

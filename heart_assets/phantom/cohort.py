@@ -111,6 +111,7 @@ def _write_tables(out: Path, people: Sequence[Person], difficulty: Difficulty, p
         "oracle_r2": r_squared(ages, oracle) if len(people) > 1 else None,
         "oracle_r2_static_traits": r_squared(ages, oracle_age(scores, male, difficulty, static)) if len(people) > 1 else None,
         "oracle_r2_expected": expected_oracle_r2(difficulty),
+        "oracle_r2_static_traits_expected": expected_oracle_r2(difficulty, static_only=True),
         "defects": [
             {"study_id": f"{people[k].eid}_{VISIT}_0", "defect": plan[k].kind, "view": plan[k].view, "views": plan[k].outcome()}
             for k in sorted(plan)

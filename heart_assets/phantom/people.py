@@ -76,7 +76,7 @@ def _born(age: float, visit_date: date) -> tuple[int, int]:
 
 def draw_scan(male: int, difficulty: Difficulty, rng: np.random.Generator) -> Scan:
     """Nuisances of one study; those of `demo` are milder."""
-    mild = 0.4 if difficulty == "demo" else 1.0
+    mild = 0.3 if difficulty == "demo" else 1.0
 
     def normal(sd: float) -> float:
         return float(rng.standard_normal() * sd * mild)

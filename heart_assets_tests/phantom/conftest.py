@@ -7,6 +7,7 @@ import pytest
 from heart_assets.phantom import generate_cohort, studies
 from heart_assets.phantom.defects import DEFECTS
 
+REAL_MATRIX = dict(studies.MATRIX)
 COARSE = {"demo": (34, 40, 8.0), "benchmark": (34, 40, 8.0)}  # the least that JPEG 2000 takes is 32
 
 
