@@ -32,13 +32,23 @@ def main() -> None:
         second = demo(base, environment)
         scores = (base / "demo" / "study" / "scores" / "scores.csv").read_text(encoding="utf-8")
     total = sum(first.values())
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {PARTICIPANTS} participants")
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {PARTICIPANTS} participants"
+    )
     for name, seconds in first.items():
         print(f"{name:12s} first {seconds:7.1f} s   second {second[name]:7.1f} s")
     print(f"CPU time of the first: {cpu.ru_utime + cpu.ru_stime:.0f} s")
     ensemble = next(line for line in scores.splitlines() if line.startswith("ensemble,all,pooled"))
     print(scores.splitlines()[0], ensemble, sep="\n")
-    print(json.dumps({"seconds": round(total, 1), "second_run_seconds": round(sum(second.values()), 1), "ratio": round(total / sum(second.values()), 1)}))
+    print(
+        json.dumps(
+            {
+                "seconds": round(total, 1),
+                "second_run_seconds": round(sum(second.values()), 1),
+                "ratio": round(total / sum(second.values()), 1),
+            }
+        )
+    )
 
 
 def demo(base: Path, environment: dict[str, str]) -> dict[str, float]:

@@ -176,7 +176,7 @@ class TrainingSettings(_Section):
         "ema",
         description="ema: average over the last steps. best_validation: as in 2020; validation is optimistic then.",
     )
-    precision: Literal["bf16", "fp32"] = Field("bf16", description="Autocast precision of the forward pass; bf16 needs clips of 20 px and 9 frames at least.")
+    precision: Literal["bf16", "fp32"] = Field("bf16", description="Autocast precision; bf16 needs clips of 20 px and 9 frames.")
     seed: int = Field(2020, ge=0, lt=2**31, description="Seed of weights, order and augmentation; view and fold are mixed in.")
     augmentation: AugmentationSettings = Field(AugmentationSettings(), description="Random changes of training clips.")
 

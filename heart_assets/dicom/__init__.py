@@ -17,8 +17,8 @@ from heart_assets.dicom.sources import StudySource, list_deliveries, list_studie
 if TYPE_CHECKING:
     from heart_assets.dicom.cleaning import Cleaned, clean_cine
     from heart_assets.dicom.delivery import clean_delivery, clean_liver_delivery
-    from heart_assets.dicom.people import age_years, demographics
     from heart_assets.dicom.liver import LiverResult, clean_liver_study
+    from heart_assets.dicom.people import age_years, demographics
     from heart_assets.dicom.study import CleanedVideo, StudyResult, clean_study
 
 _WITH_READER = {
