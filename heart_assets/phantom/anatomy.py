@@ -9,113 +9,16 @@ is a list of `Layer`s, painted in order, each with one closed (or, for leaflets,
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
-from heart_assets.phantom.motion import aortic_opening, aortic_pulse, atrial_kick, contraction, mitral_opening
+from heart_assets.phantom.motion import aortic_opening, aortic_pulse, atrial_kick, mitral_opening
+from heart_assets.phantom.shapes import Layer, ellipse, leaflets, tube
+from heart_assets.phantom.ventricle import Ventricle
 
 BLOOD, FAT, WALL = 168, 205, 60
 # Centre of the whole heart in these coordinates
 HEART_CENTRE_MM = {"2ch": np.array([0.0, 18.0]), "3ch": np.array([-8.0, 12.0]), "4ch": np.array([-22.0, 24.0])}
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One tissue: its grey value (0-255), its contour for each phase (T, K, 2) in mm, and for an open line its width in mm."""
-
-    value: int
-    contour: np.ndarray
-    line_mm: float = 0.0
-
-
-_THETA = np.linspace(0, np.pi / 2, 22)
-_CIRCLE = np.linspace(0, 2 * np.pi, 56, endpoint=False)
-
-
-def _column(values: np.ndarray | float, phases: np.ndarray) -> np.ndarray:
-    return np.broadcast_to(np.asarray(values, float), phases.shape)[:, None]
-
-
-def ellipse(x, y, half_x, half_y, phases: np.ndarray, exponent: float = 2.0, angle_deg: float = 0.0) -> np.ndarray:
-    """Superellipse contours (T, 56, 2); every number may be a scalar or one value per phase."""
-    cos, sin = np.cos(_CIRCLE), np.sin(_CIRCLE)
-    dx = _column(half_x, phases) * np.sign(cos) * np.abs(cos) ** (2 / exponent)
-    dy = _column(half_y, phases) * np.sign(sin) * np.abs(sin) ** (2 / exponent)
-    angle = np.deg2rad(angle_deg)
-    return np.stack(
-        [_column(x, phases) + dx * np.cos(angle) - dy * np.sin(angle), _column(y, phases) + dx * np.sin(angle) + dy * np.cos(angle)], axis=2
-    )
-
-
-class Ventricle:
-    """The left ventricle's moving frame: plane of the ring, apex, and half widths to either side as functions of height."""
-
-    def __init__(self, traits: Mapping[str, float], phases: np.ndarray, size: float):
-        t = traits
-        self.traits, self.phases, self.size = t, phases, size
-        self.long = contraction(phases, t, t["longitudinal_delay"])
-        self.left = contraction(phases, t, t["septal_delay"])
-        self.right = contraction(phases, t)
-        excursion = max(t["long_axis_excursion_mm"], 3.0) * size
-        tilt = np.tan(np.deg2rad(t["valve_plane_tilt_deg"])) * t["lv_radius_mm"] * size
-        skew = np.clip(t["excursion_tilt"], -0.6, 0.6)
-        self.base_left = tilt + excursion * (1 - skew) * self.long
-        self.base_right = -tilt + excursion * (1 + skew) * self.long
-        self.apex = t["lv_length_mm"] * size - 1.5 * self.long
-        self.apex_x = t["apex_rocking_mm"] * self.left
-        self.shortening = np.clip(t["radial_shortening"], 0.1, 0.6)
-        # the right heart shares in the left one's work
-        self.rv_shortening = np.clip(t["rv_shortening"] * self.shortening / 0.31, 0.04, 0.6)
-        self.rv_excursion = max(t["rv_excursion_mm"] * excursion / (14.0 * size), 4.0) * size * self.long
-
-    def side(self, sign: int, outer: bool, margin: float = 0.0) -> np.ndarray:
-        """Contour of one side (-1 septal, +1 lateral) from ring to apex, (T, 22, 2): the cavity's, or the wall's outer one."""
-        t, s = self.traits, np.sin(_THETA)[None, :]  # s: 0 at the ring, 1 at the apex
-        base = (self.base_left if sign < 0 else self.base_right)[:, None]
-        beat = (self.left if sign < 0 else self.right)[:, None]
-        profile = (1 - s**2.4) ** 0.58 * (0.84 + 0.16 * np.sin(np.pi * np.minimum(s / 0.7, 1) * 0.5))
-        profile = profile / profile.max()
-        shortening = self.shortening * (1 + t["base_apex_gradient"] * (s - 0.45))
-        width = t["lv_radius_mm"] * self.size * (1 - shortening * beat)
-        apex = np.broadcast_to(self.apex[:, None], beat.shape).copy()
-        if outer:
-            wall, thickening = (
-                (t["septal_wall_mm"], t["septal_thickening"]) if sign < 0 else (t["lateral_wall_mm"], t["lateral_thickening"])
-            )
-            thickening = max(thickening, 0.0) * self.shortening / 0.3  # muscle keeps its volume
-            wall = max(wall, 4.0) * self.size * (1 + thickening * beat) + margin
-            width = width + wall * (1 - 0.15 * s)
-            apex = apex + 0.62 * wall
-        elif t["trabeculation_mm"] > 0:
-            rough = np.sin(9 * np.pi * s + sign) + 0.7 * np.sin(15 * np.pi * s + 2 * sign)
-            towards_apex = np.sin(np.pi * np.clip((s - 0.25) / 0.75, 0, 1))
-            width = width - t["trabeculation_mm"] * (0.9 + 0.6 * rough) * towards_apex * (0.6 + 0.4 * beat)
-        y = base + s * (apex - base)
-        return np.stack([sign * width * profile + self.apex_x[:, None] * s**2, y], axis=2)
-
-    def contour(self, outer: bool, margin: float = 0.0) -> np.ndarray:
-        """Closed contour of the cavity or of the wall's outside, (T, 44, 2)."""
-        return np.concatenate([self.side(-1, outer, margin), self.side(1, outer, margin)[:, ::-1]], axis=1)
-
-    def papillary(self) -> np.ndarray:
-        """The papillary muscle's cut, a dark island in the cavity's lateral half."""
-        right = self.side(1, False)[:, 9]
-        return ellipse(right[:, 0] - 4.5 - 1.5 * self.right, right[:, 1], 2.0 + 1.2 * self.right, 8.5, self.phases, angle_deg=12)
-
-
-def leaflets(left: np.ndarray, right: np.ndarray, opening: np.ndarray, length: float) -> list[Layer]:
-    """Two thin leaflets hung from two points of a ring, (T, 2) each; closed they meet, open they point along the flow."""
-    layers = []
-    middle, half = (left + right) / 2, (right - left) / 2
-    for ring, sign in ((left, 1.0), (right, -1.0)):
-        open_tip = ring + sign * half * 0.30 + np.array([0.0, 1.0]) * length
-        closed_tip = middle - sign * half * 0.04 + np.array([0.0, 1.0]) * length * 0.42
-        mix = np.clip(opening, 0, 1.3)[:, None]
-        tip = closed_tip * (1 - mix) + open_tip * mix
-        bend = (ring + tip) / 2 + np.array([0.0, 1.5])
-        layers.append(Layer(92, np.stack([ring, bend, tip], axis=1), line_mm=1.8))
-    return layers
 
 
 def _right_ventricle(
@@ -232,14 +135,6 @@ def _four_chambers(lv: Ventricle) -> list[Layer]:
     ]
 
 
-def _tube(start: np.ndarray, direction: np.ndarray, along: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """A tube's outline (T, 2n, 2) from its start (T, 2), unit direction (2,), stations (n,) mm and radii (T, n) mm."""
-    normal = np.array([direction[1], -direction[0]])
-    spine = start[:, None] + along[None, :, None] * direction
-    side = radius[:, :, None] * normal
-    return np.concatenate([spine + side, (spine - side)[:, ::-1]], axis=1)
-
-
 def _three_chambers(lv: Ventricle) -> list[Layer]:
     t, phases, size = lv.traits, lv.phases, lv.size
     kick, fat = atrial_kick(phases, t), _fat(lv)
@@ -256,7 +151,7 @@ def _three_chambers(lv: Ventricle) -> list[Layer]:
     stretch = 1 + np.clip(t["aortic_distension"], 0, 0.3) * pulse[:, None] * (along > 4)
     direction = np.array([-0.36, -0.93])
     start = np.stack([np.full_like(phases, -0.46 * radius), lv.base_left - 3], axis=1)
-    aorta = [_tube(start, direction, along, root * shape * stretch + grow) for grow in (2.2, 0.0)]
+    aorta = [tube(start, direction, along, root * shape * stretch + grow) for grow in (2.2, 0.0)]
     # left atrium: behind (right of) the aorta
     la_height = 1.2 * t["la_size_mm"] * size
     la_half = 0.44 * t["la_size_mm"] * size * (1 + t["la_reservoir"] * (lv.long - 0.3) - t["la_kick"] * kick)

@@ -6,8 +6,8 @@ heart's centre. What does not: the heart itself (anatomy.py).
 
 import numpy as np
 
-from heart_assets.phantom.anatomy import Layer, ellipse
 from heart_assets.phantom.people import Scan
+from heart_assets.phantom.shapes import Layer, ellipse
 
 _STILL = np.zeros(1)
 _FAT, _LUNG, _MUSCLE, _SOFT, _LIVER, _VESSEL = 215, 9, 42, 34, 48, 150

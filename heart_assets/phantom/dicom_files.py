@@ -20,7 +20,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.encoders import JPEG2000LosslessEncoder, RLELosslessEncoder
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, MRImageStorage, RLELossless
 
-from heart_assets.phantom.scanner import Plane
+from heart_assets.phantom.planes import Plane
 
 _UID, _NUMBER, _TRIGGER = UID("2.25." + "7" * 38), "7777", "77777.77"  # placeholders: SOP instance, instance number, trigger time
 _SYNTAXES = {"none": ExplicitVRLittleEndian, "rle": RLELossless, "jpeg2000": JPEG2000Lossless}

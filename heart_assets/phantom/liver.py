@@ -8,7 +8,7 @@ import numpy as np
 
 from heart_assets.phantom.dicom_files import series_files
 from heart_assets.phantom.people import Person
-from heart_assets.phantom.scanner import Plane
+from heart_assets.phantom.planes import Plane
 from heart_assets.phantom.studies import Series, series_header
 
 T1_MEAN_MS, T1_SD_MS = 745.0, 45.0  # of the liver, between people

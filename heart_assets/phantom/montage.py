@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from heart_assets.phantom.people import Person, draw_people
-from heart_assets.phantom.scanner import render, scan_plane
+from heart_assets.phantom.planes import scan_plane
+from heart_assets.phantom.scanner import render
 from heart_assets.phantom.traits import Difficulty, expected_scores, physical_values
 
 GREY_PERCENTILE = 98.5  # the fat at the coil may saturate, as on a reader's screen

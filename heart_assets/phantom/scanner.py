@@ -1,161 +1,25 @@
-"""The simulated scanner: where the image planes lie, how shapes become pixels, and what coil and noise do to them.
+"""The simulated scanner: shapes become images, and what coil, flow and noise do to them.
 
-What belongs here: plane geometry (LPS, mm), rasterising, point spread, coil shading, flow, Rician noise. What does not:
-the shapes themselves (anatomy.py, chest.py), and files.
+What belongs here: partial volume, point spread, coil shading, blood's signal, Rician noise. What does not: the shapes
+(anatomy.py, chest.py), where the plane lies (planes.py), files.
 
-Rasterising: each frame's layers are painted, anti-aliased, on a canvas finer than the image, then averaged down to pixels
-(partial volume) and blurred. The chest is painted once per cine, the heart for every frame.
+Each frame's layers are painted on a canvas finer than the image, then averaged down to pixels (partial volume) and
+blurred. The chest is painted once per cine, the heart for every frame.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
-from heart_assets.phantom.anatomy import BLOOD, HEART_CENTRE_MM, Layer, heart_layers
+from heart_assets.phantom.anatomy import BLOOD, heart_layers
 from heart_assets.phantom.chest import chest_layers
 from heart_assets.phantom.motion import aortic_opening, contraction, mitral_opening
 from heart_assets.phantom.people import Person
+from heart_assets.phantom.planes import Plane, centred_plane, chest_affine, heart_affine
+from heart_assets.phantom.raster import organic, paint, place
 
-# Row and column directions (LPS) of a real study's planes, and the patient direction that lies to the heart's right in
-# `anatomy` coordinates; the long axis lies along the projection of LONG_AXIS.
-DIRECTIONS = {
-    "4ch": (np.array([0.9954, 0.0, 0.0958]), np.array([0.0788, -0.5693, -0.8183]), np.array([1.0, 0.0, 0.0])),
-    "3ch": (np.array([0.1983, 0.9660, 0.1658]), np.array([0.6414, 0.0, -0.7672]), np.array([0.0, 1.0, 0.0])),
-    "2ch": (np.array([-0.6214, 0.7835, -0.0047]), np.array([0.0391, 0.0250, -0.9989]), np.array([0.0, 1.0, 0.0])),
-}
-LONG_AXIS = np.array([0.5, -0.5, -0.7])
-HEART_LPS_MM = np.array([0.0, 17.0, -40.0])
-_SHIFT = 4  # fractional bits of painted coordinates
 _AIR = 2  # grey value
-AXIS_DEG = {"3ch": 2.0, "4ch": 9.0, "2ch": 0.0}  # usual angle of the heart's long axis off LONG_AXIS, in the plane
-
-
-@dataclass(frozen=True)
-class Plane:
-    """An image plane as a DICOM header describes it: corner pixel's position, directions (LPS), pixel size, matrix."""
-
-    position: np.ndarray
-    row: np.ndarray  # direction in which the column index grows
-    column: np.ndarray
-    spacing_mm: float
-    rows: int
-    columns: int
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / np.linalg.norm(vector)
-
-
-def _rotated(vector: np.ndarray, axis: np.ndarray, degrees: float) -> np.ndarray:
-    """Rodrigues' rotation of a vector about a unit axis."""
-    angle = np.deg2rad(degrees)
-    return vector * np.cos(angle) + np.cross(axis, vector) * np.sin(angle) + axis * (axis @ vector) * (1 - np.cos(angle))
-
-
-def _usual_directions(view: str) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column of the usual plane, exactly orthonormal."""
-    row, column = _unit(DIRECTIONS[view][0]), DIRECTIONS[view][1]
-    return row, _unit(column - row * (row @ column))
-
-
-def heart_axes(row: np.ndarray, column: np.ndarray, view: str) -> tuple[np.ndarray, np.ndarray]:
-    """Unit directions (LPS) of `anatomy`'s x and y in a plane: y is LONG_AXIS projected into it."""
-    normal = np.cross(row, column)
-    down = _unit(LONG_AXIS - normal * (LONG_AXIS @ normal))
-    right = np.cross(normal, down)
-    return right * (1.0 if right @ DIRECTIONS[view][2] > 0 else -1.0), down
-
-
-def scan_plane(person: Person, view: str, rows: int, columns: int, spacing_mm: float) -> Plane:
-    """The plane that the radiographer chose: near the usual one, tilted, rotated, off centre, perhaps with axes swapped."""
-    row, column = _usual_directions(view)
-    about_row, about_column, turn = person.scan.tilt_deg[view]
-    column = _rotated(column, row, about_row)
-    row = _rotated(row, column, about_column)
-    normal = np.cross(row, column)
-    row, column = _rotated(row, normal, turn), _rotated(column, normal, turn)
-    if person.scan.swapped[view]:
-        row, column, rows, columns = column, row, columns, rows
-    across, along = person.scan.field_shift_mm[view]
-    centre = heart_position(person) + across * row + along * column
-    corner = centre - row * spacing_mm * (columns - 1) / 2 - column * spacing_mm * (rows - 1) / 2
-    return Plane(corner, row, column, spacing_mm, rows, columns)
-
-
-def centred_plane(person: Person, view: str, size_px: int, spacing_mm: float) -> Plane:
-    """A square plane with the long axis down, a little off the heart: what a good cleaning yields."""
-    row, column = heart_axes(*_usual_directions(view), view)
-    half = spacing_mm * (size_px - 1) / 2
-    across, along = person.scan.field_shift_mm[view]
-    corner = heart_position(person) + (across - half) * row + (along - half) * column
-    return Plane(corner, row, column, spacing_mm, size_px, size_px)
-
-
-def heart_position(person: Person) -> np.ndarray:
-    """Centre of the heart in the patient, LPS mm."""
-    return HEART_LPS_MM + np.array(person.scan.heart_shift_mm)
-
-
-def _to_pixels(plane: Plane, centre: np.ndarray, right: np.ndarray, down: np.ndarray) -> np.ndarray:
-    """Affine (2, 3) from in-plane mm along (right, down) off `centre` to (column, row) pixel coordinates."""
-    offset = centre - plane.position
-    axes = [plane.row, plane.column]
-    return np.array([[a @ right, a @ down, a @ offset] for a in axes]) / plane.spacing_mm
-
-
-def _heart_affine(person: Person, view: str, plane: Plane) -> np.ndarray:
-    right, down = heart_axes(plane.row, plane.column, view)
-    affine = _to_pixels(plane, heart_position(person), right, down)
-    angle = np.deg2rad(AXIS_DEG[view] + person.scan.axis_deg[view])
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    turn = turn * person.scan.cut[view]
-    affine[:, 2] -= affine[:, :2] @ turn @ (HEART_CENTRE_MM[view] * person.scan.size)
-    affine[:, :2] = affine[:, :2] @ turn
-    return affine
-
-
-def _chest_affine(person: Person, view: str, plane: Plane) -> np.ndarray:
-    """The chest's axes are the usual plane's rows and columns, turned into the present plane with the heart's axes."""
-    usual = _usual_directions(view)
-    right0, down0 = heart_axes(*usual, view)
-    right, down = heart_axes(plane.row, plane.column, view)
-    x, y = ((axis @ right0) * right + (axis @ down0) * down for axis in usual)
-    return _to_pixels(plane, heart_position(person), x, y)
-
-
-def _paint(canvas: np.ndarray, outlines: Sequence[tuple[Layer, np.ndarray, int]], frame: int) -> None:
-    """Draw one frame's layers, anti-aliased, bottom up."""
-    for layer, points, width in outlines:
-        if width:
-            cv2.polylines(canvas, [points[frame]], False, layer.value, width, cv2.LINE_AA, _SHIFT)
-        else:
-            cv2.fillPoly(canvas, [points[frame]], layer.value, cv2.LINE_AA, _SHIFT)
-
-
-def _outlines(layers: Sequence[Layer], affine: np.ndarray, fine: int, shifts: np.ndarray) -> list[tuple[Layer, np.ndarray, int]]:
-    """Each layer with its points on the fine canvas (fixed-point int32, (T, K, 2)) and its line's width there (0: filled).
-
-    `shifts` are displacements of the whole, mm, (T, 2).
-    """
-    scale = float(np.hypot(affine[0, 0], affine[1, 0])) * fine
-    outlines = []
-    for layer in layers:
-        pixels = (layer.contour + shifts[:, None]) @ affine[:, :2].T + affine[:, 2]
-        points = np.rint(((pixels + 0.5) * fine - 0.5) * (1 << _SHIFT)).astype(np.int32)
-        outlines.append((layer, points, max(1, round(layer.line_mm * scale)) if layer.line_mm else 0))
-    return outlines
-
-
-def _organic(layers: Sequence[Layer], rng: np.random.Generator, amplitude_mm: float, wave_mm: float) -> list[Layer]:
-    """The same layers bent by one smooth random field, so that nobody's contours are ellipses."""
-    directions = rng.uniform(-1, 1, (5, 2)) * 2 * np.pi / wave_mm
-    starts, pushes = rng.uniform(0, 2 * np.pi, 5), rng.standard_normal((5, 2)) * amplitude_mm / 2
-    points = np.concatenate([layer.contour for layer in layers], axis=1)
-    points = points + np.sin(points @ directions.T + starts) @ pushes
-    ends = np.cumsum([layer.contour.shape[1] for layer in layers])[:-1]
-    return [replace(layer, contour=contour) for layer, contour in zip(layers, np.split(points, ends, axis=1), strict=True)]
 
 
 def _smooth_field(rng: np.random.Generator, plane: Plane, scale_mm: float) -> np.ndarray:
@@ -207,16 +71,16 @@ def render(person: Person, view: str, plane: Plane, frames: int) -> np.ndarray:
     rng = np.random.default_rng([person.scan.texture_seed, int(view[0])])
     phases = (np.arange(frames) / frames + person.scan.trigger_delay) % 1.0
     fine = max(2, round(plane.spacing_mm / 1.1))
-    affine, chest = _heart_affine(person, view, plane), _chest_affine(person, view, plane)
+    affine, chest = heart_affine(person, view, plane), chest_affine(person, view, plane)
     still = np.full((plane.rows * fine, plane.columns * fine), _AIR, np.uint8)
-    _paint(still, _outlines(_organic(chest_layers(view, person.scan), rng, 5.0, 200.0), chest, fine, np.zeros((1, 2))), 0)
-    layers = _organic(heart_layers(view, person.traits, phases, person.scan.size), rng, 1.2, 85.0)
+    paint(still, place(organic(chest_layers(view, person.scan), rng, 5.0, 200.0), chest, fine, np.zeros((1, 2))), 0)
+    layers = organic(heart_layers(view, person.traits, phases, person.scan.size), rng, 1.2, 85.0)
     bulk = np.outer(contraction(phases, person.traits), np.array([-0.35, 0.6]) * person.traits["bulk_motion_mm"])
-    outlines = _outlines(layers, affine, fine, bulk)
+    outlines = place(layers, affine, fine, bulk)
     signal = np.empty((frames, plane.rows, plane.columns), np.float32)
     for frame in range(frames):
         canvas = still.copy()
-        _paint(canvas, outlines, frame)
+        paint(canvas, outlines, frame)
         signal[frame] = cv2.resize(canvas, (plane.columns, plane.rows), interpolation=cv2.INTER_AREA)
     sigma = 1.1 / plane.spacing_mm
     for image in signal:

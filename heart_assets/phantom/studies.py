@@ -11,7 +11,8 @@ import numpy as np
 from heart_assets.phantom.defects import VIEWS, Defect
 from heart_assets.phantom.dicom_files import DicomFile, SeriesHeader, make_uid, series_files
 from heart_assets.phantom.people import Person
-from heart_assets.phantom.scanner import Plane, render, scan_plane
+from heart_assets.phantom.planes import Plane, scan_plane
+from heart_assets.phantom.scanner import render
 from heart_assets.phantom.traits import Difficulty
 
 DESCRIPTION = "CINE_segmented_LAX"

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from heart_assets.phantom.anatomy import Ventricle, ellipse, heart_layers
+from heart_assets.phantom.anatomy import heart_layers
+from heart_assets.phantom.shapes import ellipse
 from heart_assets.phantom.traits import TRAITS, neutral_values
+from heart_assets.phantom.ventricle import Ventricle
 
 PHASES = np.arange(50) / 50
 

@@ -11,7 +11,7 @@ from pydicom.uid import UID, JPEG2000Lossless, RLELossless
 from heart_assets.phantom.defects import SOUND
 from heart_assets.phantom.dicom_files import make_uid, series_files
 from heart_assets.phantom.people import draw_people
-from heart_assets.phantom.scanner import scan_plane
+from heart_assets.phantom.planes import scan_plane
 from heart_assets.phantom.studies import cine, heart_study, plan_acquisitions, series_header
 
 

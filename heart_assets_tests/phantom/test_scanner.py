@@ -7,16 +7,16 @@ import pytest
 
 from heart_assets.phantom import montage, render_clips
 from heart_assets.phantom.people import draw_people
-from heart_assets.phantom.scanner import (
+from heart_assets.phantom.planes import (
     DIRECTIONS,
     LONG_AXIS,
-    _heart_affine,
     centred_plane,
+    heart_affine,
     heart_axes,
     heart_position,
-    render,
     scan_plane,
 )
+from heart_assets.phantom.scanner import render
 from heart_assets.phantom.traits import TRAITS, neutral_values
 
 USUAL_NORMAL = {"3ch": (-0.741, 0.259, -0.620), "4ch": (0.055, 0.822, -0.567), "2ch": (0.782, 0.621, 0.046)}
@@ -64,7 +64,7 @@ def test_swapping_exchanges_rows_and_columns_and_nothing_else(person):
     a, b = (scan_plane(p, "3ch", 100, 120, 2.0) for p in (straight, swapped))
     assert (a.rows, a.columns) == (b.columns, b.rows) == (100, 120)
     assert np.array_equal(a.row, b.column) and np.array_equal(a.column, b.row) and a.position == pytest.approx(b.position)
-    affine_a, affine_b = (_heart_affine(p, "3ch", plane) for p, plane in ((straight, a), (swapped, b)))
+    affine_a, affine_b = (heart_affine(p, "3ch", plane) for p, plane in ((straight, a), (swapped, b)))
     assert affine_a == pytest.approx(affine_b[::-1])  # the heart lies mirrored in the matrix, at the same place in the patient
 
 
@@ -92,7 +92,7 @@ def test_blood_is_bright_muscle_grey_and_lung_dark(person):
     person = replace(upright(person, shading=(0.0, 0.0, 0.0), noise=0.001), traits=dict(neutral_values()))
     plane = centred_plane(person, "4ch", 160, 1.5)
     cine = render(person, "4ch", plane, 4)[0] / person.scan.level
-    affine = _heart_affine(person, "4ch", plane)
+    affine = heart_affine(person, "4ch", plane)
     size, traits = person.scan.size, person.traits
     radius = traits["lv_radius_mm"] * size
 
