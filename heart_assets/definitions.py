@@ -28,6 +28,7 @@ def build_definitions(settings: StudySettings, **overrides: Any) -> dg.Definitio
     """
     with warnings.catch_warnings():  # observed sources and partition mappings are "beta" in this minor release, which is pinned
         warnings.simplefilter("ignore", dg.BetaWarning)
+        warnings.simplefilter("ignore", dg.PreviewWarning)  # so are checks with partitions
         return _build(settings, overrides)
 
 

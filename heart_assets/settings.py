@@ -6,6 +6,7 @@ sentence (file, field, what was found, what is allowed). What does not: any code
 Every room may import this module, and it imports none of them.
 """
 
+import json
 import os
 import re
 import tomllib
@@ -222,7 +223,7 @@ class ComputeSettings(_Section):
     def _auto_or_names(cls, value: Any) -> Any:
         if value != "auto" and not (isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value)):
             raise ValueError("auto, or a list of device UUIDs")
-        return value
+        return value if value == "auto" else tuple(value)
 
 
 class PrivacySettings(_Section):
@@ -304,7 +305,7 @@ def load_settings(path: Path | str | None = None) -> StudySettings:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: not a readable TOML file: {error}") from None
     try:
-        settings = StudySettings.model_validate(table)
+        settings = StudySettings.model_validate_json(json.dumps(table, default=str), strict=True)  # JSON: paths are text, tuples lists
     except ValidationError as error:
         raise SettingsError("\n".join(_sentence(path, one) for one in error.errors(include_url=False))) from None
     return _absolute(settings, path.parent)

@@ -114,3 +114,11 @@ def test_inputs_are_sorted_and_carry_the_code_version(tmp_path):
     inputs = inputs_of("scores", settings, {"z": "1", "a": "2"})
     assert list(inputs.upstream) == ["a", "z"]
     assert (inputs.settings, inputs.code) == (settings_that_matter("scores", settings), CODE_VERSIONS["scores"])
+
+
+def test_code_versions_agree_with_those_that_the_rooms_keep_for_themselves() -> None:
+    from heart_assets.dicom import delivery
+    from heart_assets.learning import training
+
+    assert CODE_VERSIONS["heart_videos"] == CODE_VERSIONS["liver_images"] == delivery.CODE_VERSION
+    assert CODE_VERSIONS["trained_model"] == training.CODE_VERSION

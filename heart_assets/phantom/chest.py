@@ -10,6 +10,7 @@ from heart_assets.phantom.people import Scan
 from heart_assets.phantom.shapes import Layer, ellipse
 
 _STILL = np.zeros(1)
+_BEHIND_VESSELS = 7  # layers of either view that lie under the small vessels of the lungs
 _FAT, _LUNG, _MUSCLE, _SOFT, _LIVER, _VESSEL = 215, 9, 42, 34, 48, 150
 
 
@@ -27,8 +28,7 @@ def chest_layers(view: str, scan: Scan) -> list[Layer]:
         _shape(int(rng.uniform(25, 75)), side * max(x, 62), y, rng.uniform(1.0, 5.0), rng.uniform(0.8, 1.6), 2.0, rng.uniform(0, 180))
         for side, (x, y) in zip(sides, places, strict=True)
     ]
-    lungs = 7
-    return layers[:lungs] + vessels + layers[lungs:]
+    return layers[:_BEHIND_VESSELS] + vessels + layers[_BEHIND_VESSELS:]
 
 
 def _transverse(scan: Scan) -> list[Layer]:

@@ -25,6 +25,7 @@ from heart_assets.phantom.traits import DIFFICULTIES, NAMES, TRAITS, Difficulty,
 from heart_assets.phantom.zips import manifest_lines, write_zip
 
 VISIT = 2
+VERSION = 1  # raise it when the same parameters give other bytes
 NOTES = {
     "demo": "Easy on purpose: a few strong traits carry nearly all of age, so that 160 people suffice to learn it. No measure of a method.",
     "benchmark": "No trait correlates above 0.5 with age; most of the information is in motion and timing.",
@@ -45,10 +46,11 @@ def generate_cohort(
     Writes `heart/<delivery>/{eid}_20208_2_0.zip`, `liver/<delivery>/{eid}_20204_2_0.zip` (delivery: the first two digits of
     the id), `phenotypes.csv` (UK Biobank's column names), `ground_truth.csv` (exact age, traits, the oracle's age) and
     `cohort.json` (parameters, the oracle's R2, the defects planted). The bytes depend on participants, seed, difficulty and
-    defect_rate alone, not on workers.
+    defect_rate alone, not on workers. A folder that already holds just this cohort is left as it is; one that was interrupted
+    is written again.
 
     Args:
-        out: folder; made if missing, files of the same name are replaced.
+        out: folder; made if missing.
         participants: 1 to 30,000.
         seed: of everything random.
         difficulty: "demo" (few strong traits, learnable from 160 people) or "benchmark".
@@ -57,14 +59,48 @@ def generate_cohort(
         progress: called with (studies written, all).
 
     Raises:
-        ValueError: a parameter out of its range.
+        ValueError: a parameter out of its range, or a folder with something else in it.
     """
     if difficulty not in DIFFICULTIES:
         raise ValueError(f"difficulty is one of {', '.join(DIFFICULTIES)}, not {difficulty!r}")
     people = draw_people(participants, seed, difficulty)
     plan = plan_defects(participants, defect_rate, seed)
-    parameters = {"participants": participants, "seed": seed, "difficulty": difficulty, "defect_rate": defect_rate}
-    _write_tables(out, people, difficulty, parameters, plan)
+    parameters = {"version": VERSION, "participants": participants, "seed": seed, "difficulty": difficulty, "defect_rate": defect_rate}
+    if _is_there(out, parameters):
+        if progress is not None:
+            progress(participants, participants)
+        return
+    record = _write_tables(out, people, difficulty, parameters, plan)
+    _write_studies(out, people, difficulty, plan, workers, progress)
+    _write_record(out, record | {"complete": True})
+
+
+def _is_there(out: Path, parameters: dict) -> bool:
+    """Whether the folder holds this cohort, whole. Raises ValueError if it holds anything else."""
+    try:
+        record = json.loads((out / "cohort.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if out.is_dir() and any(out.iterdir()):
+            raise ValueError(f"{out} is not empty, and holds no cohort: choose another folder") from None
+        return False
+    except ValueError:
+        raise ValueError(f"{out / 'cohort.json'} cannot be read: remove the folder, or choose another") from None
+    other = [name for name, value in parameters.items() if record.get(name) != value]
+    if other:
+        raise ValueError(f"{out} holds a cohort with another {', '.join(other)}: remove it, or choose another folder")
+    archives = sum(1 for _ in out.glob("*/*/*.zip"))
+    return bool(record.get("complete")) and archives == 2 * parameters["participants"]
+
+
+def _write_studies(
+    out: Path,
+    people: Sequence[Person],
+    difficulty: Difficulty,
+    plan: dict[int, Defect],
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    participants = len(people)
     work = partial(_write_person, out, difficulty)
     defects = [plan.get(place, SOUND) for place in range(participants)]
     if workers == 1:
@@ -96,7 +132,8 @@ def _write_person(out: Path, difficulty: Difficulty, person: Person, defect: Def
     write_zip(path, liver, {"manifest.csv": ("\n".join(manifest_lines(liver)) + "\n").encode()}, rng)
 
 
-def _write_tables(out: Path, people: Sequence[Person], difficulty: Difficulty, parameters: dict, plan: dict[int, Defect]) -> None:
+def _write_tables(out: Path, people: Sequence[Person], difficulty: Difficulty, parameters: dict, plan: dict[int, Defect]) -> dict:
+    """Write ground truth and phenotypes; return what cohort.json says of them."""
     scores, male = np.stack([person.scores for person in people]), np.array([person.male for person in people])
     ages = np.array([person.age for person in people])
     static = np.array([trait.static for trait in TRAITS])
@@ -107,6 +144,7 @@ def _write_tables(out: Path, people: Sequence[Person], difficulty: Difficulty, p
         for p, best in zip(people, oracle, strict=True)
     ]
     record = parameters | {
+        "complete": False,
         "note": NOTES[difficulty],
         "oracle_r2": r_squared(ages, oracle) if len(people) > 1 else None,
         "oracle_r2_static_traits": r_squared(ages, oracle_age(scores, male, difficulty, static)) if len(people) > 1 else None,
@@ -119,6 +157,11 @@ def _write_tables(out: Path, people: Sequence[Person], difficulty: Difficulty, p
     }
     write_text(out / "ground_truth.csv", _csv(truth))
     write_text(out / "phenotypes.csv", _csv(_phenotypes(people)))
+    _write_record(out, record)
+    return record
+
+
+def _write_record(out: Path, record: dict) -> None:
     write_text(out / "cohort.json", json.dumps(record, indent=1) + "\n")
 
 

@@ -115,3 +115,29 @@ def test_unknown_difficulties_are_refused(tmp_path):
     with pytest.raises(ValueError, match="difficulty is one of demo, benchmark, not 'hard'"):
         generate_cohort(tmp_path, 1, 3, "hard")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_whole_cohort_is_left_as_it_is_and_an_interrupted_one_written_again(tmp_path):
+    generate_cohort(tmp_path, 2, 3, "demo", defect_rate=0.0)
+    first, zips = digests(tmp_path), sorted(tmp_path.glob("heart/*/*.zip"))
+    times = {path: path.stat().st_mtime_ns for path in zips}
+    told = []
+    generate_cohort(tmp_path, 2, 3, "demo", defect_rate=0.0, progress=lambda done, total: told.append((done, total)))
+    assert told == [(2, 2)] and {path: path.stat().st_mtime_ns for path in zips} == times
+    zips[0].unlink()
+    generate_cohort(tmp_path, 2, 3, "demo", defect_rate=0.0)
+    assert digests(tmp_path) == first
+
+
+def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
+    generate_cohort(tmp_path / "cohort", 1, 3, "demo", defect_rate=0.0)
+    before = digests(tmp_path)
+    with pytest.raises(ValueError, match="holds a cohort with another participants, seed"):
+        generate_cohort(tmp_path / "cohort", 2, 4, "demo", defect_rate=0.0)
+    with pytest.raises(ValueError, match="is not empty, and holds no cohort"):
+        generate_cohort(tmp_path, 1, 3, "demo", defect_rate=0.0)
+    (tmp_path / "cohort" / "cohort.json").write_text("{")
+    with pytest.raises(ValueError, match="cannot be read"):
+        generate_cohort(tmp_path / "cohort", 1, 3, "demo", defect_rate=0.0)
+    (tmp_path / "cohort" / "cohort.json").unlink()
+    assert set(digests(tmp_path)) == set(before) - {"cohort/cohort.json"}
