@@ -229,3 +229,42 @@ def test_a_deleted_model_is_trained_again_alone_and_comes_back_the_same(whole):
     assert [(run.job_name, run.tags["dagster/partition"]) for run in newest] == [("train", key)]
     assert path.read_bytes() == content
     assert materialisations(whole, "predictions")[key].metadata["kept"].value is True
+
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+REAL_CINES = REPOSITORY.parent / "shared" / "data" / "siemens_lax_cine"
+
+
+@pytest.mark.skipif(not REAL_CINES.is_dir(), reason="the real cines are not beside the repository")
+def test_real_cines_become_both_views_and_are_predicted_by_models_of_the_synthetic_study(whole, tmp_path, monkeypatch):
+    theirs = load_settings(REPOSITORY / "studies" / "siemens_lax_cine.toml")
+    ((series, view),) = theirs.series.overrides.items()
+    ours = whole.study.settings
+    path = write_study(
+        tmp_path,
+        {
+            "name": theirs.name,
+            "models_from": str(ours.data_dir),
+            "raw.layout": theirs.raw.layout,
+            "raw.heart": str(REAL_CINES),
+            "raw.phenotypes": None,
+            f'series.overrides."{series}"': view,
+            **{f"views.{name}.series": list(rule.series) for name, rule in theirs.views.items()},
+            "geometry.frames": ours.geometry.frames,
+            "geometry.size_px": ours.geometry.size_px,
+            "training.crop_px": ours.training.crop_px,
+        },
+    )
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HEART_ASSETS_STUDY", "")
+    study = Study(load_settings(path))
+    prepare_home(study.settings, path)
+    with dg.DagsterInstance.get() as instance:
+        prepare_instance(instance, study)
+        assert materialise(study, instance, processes=1) == Summary(kept=0, made=3, failures=())
+    table = read_table(study.layout.applied_predictions)
+    assert table[["participant_id", "view", "models"]].to_numpy().tolist() == [["patient1", "3ch", 3], ["patient1", "4ch", 3]]
+    assert table["age"].isna().all() and np.isfinite(table["prediction"]).all()
+    for view in study.views:
+        (flags,) = VideoStore([study.layout.videos(view, "all")]).columns["flags"]
+        assert ("override" in flags.split(",")) == (view == "3ch")
