@@ -47,17 +47,18 @@ class Work:
         return outdated(self.record, self.inputs) is None and artefacts.readable(self.study.layout, self.asset, self.partition)
 
     def kept(self) -> dg.MaterializeResult:
-        """The artefact as it stands, reported again. Its checks passed when it was made, or there would be no record."""
+        """The artefact as it stands, reported again, with what its checks said when it was made."""
         assert self.record is not None
         self.log.info("Nothing has changed since this was made: kept as it is.")
         value = artefacts.read(self.study.layout, self.asset, [self.partition])
         value = value.get(self.partition, value)
-        passed = [checks.result(self.asset, True, {"kept": True})] if self.asset in checks.CHECKS else []
-        return self._result(value, self.record, {"kept": True}, passed)
+        check_results = [checks.result(self.asset, self.record.check == "passed", {"kept": True})] if self.asset in checks.CHECKS else []
+        return self._result(value, self.record, {"kept": True}, check_results)
 
     def made(self, value: Any, metadata: dict[str, Any], check_results: Sequence[dg.AssetCheckResult] = ()) -> dg.MaterializeResult:
         """A value that was just made, with its record."""
-        record = Record(self.asset, self.partition, self.inputs, artefacts.parts_of(self.asset, value))
+        parts = artefacts.parts_of(self.asset, value)
+        record = Record(self.asset, self.partition, self.inputs, parts, checks.summary(check_results))
         return self._result(value, record, metadata, check_results)
 
     @staticmethod

@@ -4,6 +4,8 @@ They run inside the step of their asset (`check_specs`), which costs no process 
 all is not here: that raises before anything reaches disk. The counting itself is in `statistics.checks`.
 """
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from heart_assets.statistics import CheckCounts
@@ -42,3 +44,11 @@ def result(asset: str, passed: bool, metadata: dict) -> dg.AssetCheckResult:
 def counted(asset: str, counts: CheckCounts) -> dg.AssetCheckResult:
     """The result of an asset's one check from its counted faults; the faults are its metadata."""
     return result(asset, counts.passed, {"looked_at": counts.total, **counts.faults})
+
+
+def summary(results: Sequence[dg.AssetCheckResult]) -> str:
+    """How checks went, for the provenance record: passed, warned or failed."""
+    failed = [one.severity for one in results if not one.passed]
+    if not failed:
+        return "passed"
+    return "failed" if dg.AssetCheckSeverity.ERROR in failed else "warned"

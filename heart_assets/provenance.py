@@ -39,12 +39,17 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Record:
-    """The provenance of one artefact. `parts` are the digests of its files or views; `data_version` is theirs together."""
+    """The provenance of one artefact.
+
+    `parts` are the digests of its files or views; `data_version` is theirs together. `check` says how its checks went:
+    passed, warned (one that does not block has failed) or failed.
+    """
 
     asset: str
     partition: str
     inputs: Inputs
     parts: dict[str, str] = field(default_factory=dict)
+    check: str = "passed"
 
     @property
     def data_version(self) -> str:
@@ -80,6 +85,8 @@ def outdated(record: Record | None, inputs: Inputs) -> str | None:
     """Why an artefact has to be made (again), in a few words; None if its record still holds."""
     if record is None:
         return "never made"
+    if record.check == "failed":
+        return "its blocking check failed"
     if record.inputs.code != inputs.code:
         return "the code that makes it has changed"
     if record.inputs.settings != inputs.settings:
@@ -95,7 +102,7 @@ def read_record(path: Path) -> Record | None:
     """The record at a path; None if there is none, or if it is damaged (its artefact is then made again)."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        return Record(str(raw["asset"]), str(raw["partition"]), Inputs(**raw["inputs"]), dict(raw["parts"]))
+        return Record(str(raw["asset"]), str(raw["partition"]), Inputs(**raw["inputs"]), dict(raw["parts"]), str(raw["check"]))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
@@ -114,4 +121,4 @@ def write_record(path: Path, record: Record) -> None:
 
 def record_from_json(value: dict) -> Record:
     """The inverse of `as_json`."""
-    return Record(value["asset"], value["partition"], Inputs(**value["inputs"]), dict(value["parts"]))
+    return Record(value["asset"], value["partition"], Inputs(**value["inputs"]), dict(value["parts"]), value["check"])

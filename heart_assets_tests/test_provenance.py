@@ -1,6 +1,7 @@
 """Records, and whether they hold: each reason once, and which settings matter to which asset."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -49,6 +50,7 @@ def test_a_record_comes_back_and_is_readable(tmp_path):
         "partition": "",
         "inputs": {"upstream": {"a": "1", "b": "2"}, "settings": "settings", "code": "1"},
         "parts": {"table": "abc"},
+        "check": "passed",
         "data_version": RECORD.data_version,
     }
     assert (
@@ -122,3 +124,8 @@ def test_code_versions_agree_with_those_that_the_rooms_keep_for_themselves() -> 
 
     assert CODE_VERSIONS["heart_videos"] == CODE_VERSIONS["liver_images"] == delivery.CODE_VERSION
     assert CODE_VERSIONS["trained_model"] == training.CODE_VERSION
+
+
+def test_what_failed_a_blocking_check_does_not_hold_and_a_warning_does() -> None:
+    assert outdated(replace(RECORD, check="failed"), INPUTS) == "its blocking check failed"
+    assert outdated(replace(RECORD, check="warned"), INPUTS) is None

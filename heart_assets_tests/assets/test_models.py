@@ -76,6 +76,7 @@ def test_a_held_model_is_kept_unless_training_is_asked_for_again(trained):
     before = [path.stat().st_mtime_ns for path in files if path.suffix != ".png"]
     kept = make(study, "trained_model", "1|4ch", config=ONCE, heart_videos={}, fold_split=pd.DataFrame())
     assert kept.metadata["kept"] is True and model_digest(kept.value) == model_digest(first.value)
+    assert [check.passed for check in kept.check_results] == [check.passed for check in first.check_results] == [False]
     again = make(study, "trained_model", "1|4ch", config=AGAIN, heart_videos=videos(study), fold_split=split_table(PEOPLE, 1))
     assert "kept" not in again.metadata and record_of(again) == record_of(first)  # the same seed: the same model
     assert [path.stat().st_mtime_ns for path in files if path.suffix != ".png"] == before
