@@ -19,6 +19,8 @@ from heart_assets.executor.devices import Devices
 from heart_assets.executor.template import Template
 
 TAIL_LINES = 20
+LAST_WORDS_SECONDS = 1.0
+"""How long the rest of a process's group lives on after a bad end: Dagster's mirror of its output is there, a moment behind it."""
 TAIL_BYTES = 16_384
 TELL = 3
 
@@ -51,6 +53,7 @@ class StepProcess:
     ):
         self.started = time.monotonic()
         self._code: int | None = None
+        self._dead_since: float | None = None
         order: dict[str, Any] = {"parent": os.getpid(), "count": count, "folder": str(lock_folder or ""), "imports": list(imports)}
         if devices:
             order |= {"devices": devices.names, "threads": devices.threads}
@@ -74,11 +77,15 @@ class StepProcess:
     def end(self) -> int | None:
         """The exit code, negative for a signal, once it has ended; None before.
 
-        What it left behind in its process group is killed, before its id can be given to another process.
+        What it left behind in its process group is killed, before its id can be given to another process; after a bad end it
+        first has a moment to pass on the last output.
         """
-        if self._code is None and os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            self.send(signal.SIGKILL)
-            self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        if self._code is None and (dead := os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)):
+            self._dead_since = self._dead_since or time.monotonic()
+            well = dead.si_code == os.CLD_EXITED and dead.si_status == 0
+            if well or time.monotonic() - self._dead_since >= LAST_WORDS_SECONDS:
+                self.send(signal.SIGKILL)
+                self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return self._code
 
     def wait(self, deadline: float) -> int:
