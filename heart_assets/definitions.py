@@ -10,7 +10,7 @@ import dagster as dg
 
 from heart_assets import jobs, schedules, sensors
 from heart_assets.assets import application, cleaning, ensembles, folds, models, raw
-from heart_assets.executor import build_gpu_executor
+from heart_assets.compute import study_executor
 from heart_assets.io_managers import StudyIOManager
 from heart_assets.ledger import Study
 from heart_assets.settings import StudySettings, load_settings
@@ -41,7 +41,7 @@ def _build(settings: StudySettings, overrides: dict[str, Any]) -> dg.Definitions
         "schedules": schedules.declare(settings),
         "sensors": sensors.declare(settings),
         "resources": {"study": study, "io_manager": dg.IOManagerDefinition.hardcoded_io_manager(StudyIOManager(study))},
-        "executor": build_gpu_executor(devices=settings.compute.devices, cpu_slots=settings.compute.cpu_slots),
+        "executor": study_executor(settings.compute),
     }
     return dg.Definitions(**{**parts, **overrides})
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import dagster as dg
 
+from heart_assets.compute import pool_limits
 from heart_assets.errors import StudyError
-from heart_assets.executor import GPU_POOL, HEAVY_CPU_POOL, DeviceError, count_devices, set_pool_limits
+from heart_assets.executor import set_pool_limits
 from heart_assets.ledger import Study
 from heart_assets.partitions import HEART_DELIVERIES, LIVER_DELIVERIES
 from heart_assets.settings import STUDY_FILE_VARIABLE, StudySettings
 
 PROJECT = Path(__file__).resolve().parent.parent
 WORKSPACE = PROJECT / "workspace.yaml"
-HEAVY_STEPS_AT_ONCE = 1
 
 
 def prepare_home(settings: StudySettings, study_file: Path) -> Path:
@@ -54,11 +54,6 @@ def prepare_instance(instance: dg.DagsterInstance, study: Study) -> None:
         RawDataError: there are no deliveries.
         StudyError: `compute.devices` names what this machine does not have.
     """
-    compute = study.settings.compute
-    try:
-        devices = count_devices(compute.devices, compute.cpu_slots)
-    except DeviceError as error:
-        raise StudyError(f"compute.devices: {error}") from None
-    set_pool_limits(instance, {GPU_POOL: devices, HEAVY_CPU_POOL: HEAVY_STEPS_AT_ONCE})
+    set_pool_limits(instance, pool_limits(study.settings.compute))
     for partitions, found in ((HEART_DELIVERIES, study.heart_deliveries()), (LIVER_DELIVERIES, study.liver_deliveries())):
         instance.add_dynamic_partitions(str(partitions.name), found)

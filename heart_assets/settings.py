@@ -206,9 +206,35 @@ class ScheduleSettings(_Section):
     may_retrain: bool = Field(False, description="Whether that rerun may retrain a model whose inputs have changed.")
 
 
+class SlurmJobSettings(_Section):
+    """What one kind of step asks of Slurm; what is left out is the cluster's default."""
+
+    time: str | None = Field(None, description="Time limit, such as 12:00:00 or 2-00:00:00.")
+    memory: str | None = Field(None, description="Memory, such as 32G.")
+    cpus: int | None = Field(None, ge=1, le=1024, description="CPUs.")
+    partition: str | None = Field(None, description="Partition.")
+    constraint: str | None = Field(None, description="Features that the node must have.")
+
+
+class SlurmSettings(_Section):
+    """For `backend = "slurm"`."""
+
+    max_jobs: int = Field(
+        20, ge=1, le=1000, description="Jobs that train or predict, and jobs that clean, under way at once: the limit of each pool."
+    )
+    options: tuple[Annotated[str, Field(pattern=r"^--[a-z]")], ...] = Field(
+        (), description='Further options of sbatch for every job, such as "--account=cardiac" or "--qos=long".'
+    )
+    training: SlurmJobSettings = Field(SlurmJobSettings(), description="Jobs that train or predict; GPUs: gpus_per_training.")
+    ingest: SlurmJobSettings = Field(SlurmJobSettings(), description="Jobs that clean a delivery.")
+
+
 class ComputeSettings(_Section):
     """What steps run on."""
 
+    backend: Literal["local", "slurm"] = Field(
+        "local", description="local: this machine. slurm: cleaning, training and predicting are Slurm jobs, the rest runs on this machine."
+    )
     devices: Literal["auto"] | tuple[str, ...] = Field(
         "auto", description="auto: every GPU, or CPU slots where there is none; or a list of device UUIDs."
     )
@@ -217,6 +243,7 @@ class ComputeSettings(_Section):
     )
     gpus_per_training: int = Field(1, ge=1, le=16, description="Devices a training or prediction step asks for.")
     ingest_workers: int | None = Field(None, ge=1, le=256, description="Processes that clean one delivery; default: one per core.")
+    slurm: SlurmSettings = Field(SlurmSettings(), description="The cluster.")
 
     @field_validator("devices", mode="before")
     @classmethod

@@ -5,8 +5,8 @@ import pandas as pd
 
 from heart_assets import artefacts, learning
 from heart_assets.asset_results import Work, study_asset, user_errors
+from heart_assets.compute import learning_needs
 from heart_assets.errors import StudyError
-from heart_assets.executor import gpus
 from heart_assets.ledger import Study
 from heart_assets.partitions import everything
 from heart_assets.settings import StudySettings
@@ -45,4 +45,4 @@ def applied_predictions(
 
 def declare(settings: StudySettings) -> list[dg.AssetsDefinition]:
     """applied_predictions over all deliveries."""
-    return [study_asset(applied_predictions, "application", ins={"heart_videos": everything()}, **gpus(settings.compute.gpus_per_training))]
+    return [study_asset(applied_predictions, "application", ins={"heart_videos": everything()}, **learning_needs(settings.compute))]

@@ -10,8 +10,8 @@ import pandas as pd
 
 from heart_assets import checks, dicom, pictures
 from heart_assets.asset_results import Work, study_asset, user_errors
+from heart_assets.compute import ingest_needs
 from heart_assets.dicom import DeliveryResult, list_studies
-from heart_assets.executor import heavy_cpu
 from heart_assets.files import claim_folder
 from heart_assets.ledger import HEART_FIELD, LIVER_FIELD, Study
 from heart_assets.metadata import picture
@@ -128,7 +128,7 @@ def declare(settings: StudySettings) -> list[dg.AssetsDefinition]:
         "cleaning",
         partitions_def=HEART_DELIVERIES,
         deps=["raw_heart_dicoms"],
-        **heavy_cpu(imports=["heart_assets.dicom.delivery"]),
+        **ingest_needs(settings.compute),
     )
     table = study_asset(phenotypes, "cleaning", deps=[] if settings.raw.phenotypes else ["raw_heart_dicoms"])
     if settings.raw.liver is None or settings.models_from is not None:
@@ -141,6 +141,6 @@ def declare(settings: StudySettings) -> list[dg.AssetsDefinition]:
             "cleaning",
             partitions_def=LIVER_DELIVERIES,
             deps=["raw_liver_dicoms"],
-            **heavy_cpu(imports=["heart_assets.dicom.delivery"]),
+            **ingest_needs(settings.compute),
         ),
     ]

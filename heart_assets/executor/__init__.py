@@ -15,6 +15,7 @@ from heart_assets.executor.declare import GPU_POOL, HEAVY_CPU_POOL, cpu, gpus, h
 from heart_assets.executor.definition import build_gpu_executor, count_devices, default_lock_folder, gpu_executor
 from heart_assets.executor.devices import DeviceError
 from heart_assets.executor.direct_runs import DirectRuns, RunResult, RunSpec, launch_runs
+from heart_assets.executor.slurm import SlurmResources
 
 __all__ = [
     "GPU_POOL",
@@ -23,6 +24,7 @@ __all__ = [
     "DirectRuns",
     "RunResult",
     "RunSpec",
+    "SlurmResources",
     "build_gpu_executor",
     "count_devices",
     "cpu",

@@ -11,14 +11,13 @@ import base64
 import os
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun, MultiPartitionKey, RepositoryDefinition
+from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, MultiPartitionKey, RepositoryDefinition
 from dagster._core.definitions.executor_definition import multiple_process_executor_requirements
 from dagster._core.definitions.reconstruct import ReconstructableRepository
-from dagster._core.event_api import EventLogCursor
 from dagster._core.events import EngineEventData
 from dagster._core.execution.retries import RetryMode, get_retries_config
 from dagster._core.executor.step_delegating import CheckStepHealthResult, StepDelegatingExecutor, StepHandler, StepHandlerContext
@@ -35,6 +34,7 @@ __all__ = [
     "StepDelegatingExecutor",
     "StepHandler",
     "StepHandlerContext",
+    "attempt_number",
     "capture_interrupts",
     "create_run",
     "engine_event",
@@ -44,9 +44,9 @@ __all__ = [
     "has_final_event",
     "instance_from_text",
     "instance_to_text",
-    "last_event",
     "load_code_location",
     "multiple_process_executor_requirements",
+    "run_is_over",
     "warm_up",
 ]
 
@@ -64,17 +64,19 @@ def engine_event(context: StepHandlerContext, message: str) -> None:
     DagsterEvent.engine_event(context.get_step_context(key), message, EngineEventData())
 
 
-def last_event(context: StepHandlerContext) -> str | None:
-    """A cursor behind the newest event of the handler's run."""
-    newest = context.instance.get_records_for_run(context.dagster_run.run_id, limit=1, ascending=False).records
-    return EventLogCursor.from_storage_id(newest[0].storage_id).to_string() if newest else None
+def attempt_number(context: StepHandlerContext, step_key: str) -> int:
+    """Which attempt at a step this is: 0 for the first."""
+    state = context.execute_step_args.known_state
+    return state.get_retry_state().get_attempt_count(step_key) if state else 0
 
 
-def has_final_event(context: StepHandlerContext, step_key: str, cursor: str | None) -> bool:
-    """Whether the run's event log says, behind the cursor, how a step ended."""
-    records = context.instance.get_records_for_run(context.dagster_run.run_id, cursor, of_type=FINAL_EVENTS).records
-    events = (record.event_log_entry.dagster_event for record in records)
-    return any(event is not None and event.step_key == step_key for event in events)
+def has_final_event(context: StepHandlerContext, step_key: str, attempt: int) -> bool:
+    """Whether the run's event log says how this attempt at a step ended."""
+    records = context.instance.get_records_for_run(context.dagster_run.run_id, of_type=FINAL_EVENTS).records
+    events = [record.event_log_entry.dagster_event for record in records]
+    types = [event.event_type for event in events if event is not None and event.step_key == step_key]
+    retries = types.count(DagsterEventType.STEP_UP_FOR_RETRY)
+    return retries > attempt or len(types) > retries
 
 
 def warm_up(step: str) -> None:
@@ -86,6 +88,19 @@ def warm_up(step: str) -> None:
     assert arguments.instance_ref
     with DagsterInstance.from_ref(arguments.instance_ref):
         recon_job_from_origin(arguments.job_origin).get_definition()
+
+
+def run_is_over(step: str) -> Callable[[], bool]:
+    """A function that looks up whether the run of a step has ended, or is being cancelled. `step` is the value of `get_command_env`."""
+    arguments = deserialize_value(zlib.decompress(base64.b64decode(step)).decode(), ExecuteStepArgs)
+    assert arguments.instance_ref
+    instance = DagsterInstance.from_ref(arguments.instance_ref)
+
+    def over() -> bool:
+        run = instance.get_run_by_id(arguments.run_id)
+        return run is None or run.is_finished or run.status == DagsterRunStatus.CANCELING
+
+    return over
 
 
 def instance_to_text(instance: DagsterInstance) -> str:

@@ -8,17 +8,21 @@ from typing import Any
 
 from dagster import DagsterInstance
 
+from heart_assets.executor.slurm import SlurmResources
+
 GPUS_TAG = "gpu_executor/gpus"
+SLURM_TAG = "gpu_executor/slurm"
 IMPORTS_TAG = "gpu_executor/imports"
 MAX_GPUS = 16
 GPU_POOL = "gpu"
 HEAVY_CPU_POOL = "heavy_cpu"
 
 
-def gpus(count: int = 1, pool: str = GPU_POOL, imports: Sequence[str] = ()) -> dict[str, Any]:
+def gpus(count: int = 1, pool: str = GPU_POOL, imports: Sequence[str] = (), slurm: SlurmResources | None = None) -> dict[str, Any]:
     """Arguments for `@asset`, `@multi_asset`, `@op` or `@asset_check` whose step needs `count` GPUs.
 
-    The tag makes the executor lease the devices; the pool makes the need visible in the queue. `imports`: see `cpu`.
+    The tag makes the executor lease the devices, or ask Slurm for them; the pool makes the need visible in the queue. `imports` and
+    `slurm`: see `cpu`.
 
     Raises:
         ValueError: `count` is not a whole number from 1 to 16, `pool` is empty, or `imports` holds what is no name of a module.
@@ -27,24 +31,27 @@ def gpus(count: int = 1, pool: str = GPU_POOL, imports: Sequence[str] = ()) -> d
         raise ValueError(f"gpus() takes a whole number from 1 to {MAX_GPUS}, found {count!r}")
     if not pool:
         raise ValueError("gpus() needs the name of a pool")
-    return {"op_tags": {GPUS_TAG: str(count), **imports_tag(imports)}, "pool": pool}
+    return {"op_tags": {GPUS_TAG: str(count), **cpu(imports, slurm)["op_tags"]}, "pool": pool}
 
 
-def heavy_cpu(pool: str = HEAVY_CPU_POOL, imports: Sequence[str] = ()) -> dict[str, Any]:
+def heavy_cpu(pool: str = HEAVY_CPU_POOL, imports: Sequence[str] = (), slurm: SlurmResources | None = None) -> dict[str, Any]:
     """Arguments for a step without GPU that fills cores or memory by itself: a pool of its own, so that few run at once."""
-    return {**cpu(imports), "pool": pool}
+    return {**cpu(imports, slurm), "pool": pool}
 
 
-def cpu(imports: Sequence[str] = ()) -> dict[str, Any]:
-    """Arguments for any other step, if it imports modules that take long, such as `cpu(imports=["sklearn"])`.
+def cpu(imports: Sequence[str] = (), slurm: SlurmResources | None = None) -> dict[str, Any]:
+    """Arguments for any other step, if it imports modules that take long, such as `cpu(imports=["sklearn"])`, or belongs on a cluster.
 
-    The first such step of a run worker has them imported where the others can share them (see `template`). They must be safe to fork: no
-    threads and no GPU in use after the import, which holds for torch, scikit-learn, pandas and matplotlib.
+    The first step of a run worker that names `imports` has them imported where the others can share them (see `template`). They must
+    be safe to fork: no threads and no GPU in use after the import, which holds for torch, scikit-learn, pandas and matplotlib.
+
+    A step with `slurm` becomes a Slurm job where the executor's backend is Slurm, with or without GPUs; what it leaves open is filled
+    in from the executor's config. On one machine it has no effect.
 
     Raises:
         ValueError: `imports` holds what is no name of a module.
     """
-    return {"op_tags": imports_tag(imports)}
+    return {"op_tags": imports_tag(imports) | ({SLURM_TAG: slurm.to_json()} if slurm is not None else {})}
 
 
 def imports_tag(imports: Sequence[str]) -> dict[str, str]:
@@ -70,6 +77,15 @@ def gpus_of(tags: Mapping[str, str]) -> int:
     if not text.isdecimal() or int(text) > MAX_GPUS:
         raise ValueError(f"the tag {GPUS_TAG} must be a whole number up to {MAX_GPUS}, found {text!r}")
     return int(text)
+
+
+def slurm_of(tags: Mapping[str, str]) -> SlurmResources | None:
+    """What a step's tags ask of Slurm; None without the tag.
+
+    Raises:
+        ValueError: the tag was written by hand, and wrongly.
+    """
+    return SlurmResources.from_json(tags[SLURM_TAG]) if SLURM_TAG in tags else None
 
 
 def set_pool_limits(instance: DagsterInstance, limits: Mapping[str, int]) -> None:

@@ -9,7 +9,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dagster import Array, DagsterEvent, ExecutorDefinition, Field, InitExecutorContext, Int, Noneable, ScalarUnion, StringSource, executor
+from dagster import (
+    Array,
+    DagsterEvent,
+    Enum,
+    EnumValue,
+    ExecutorDefinition,
+    Field,
+    InitExecutorContext,
+    Int,
+    Noneable,
+    ScalarUnion,
+    Shape,
+    StringSource,
+    executor,
+)
 
 from heart_assets.executor.dagster_internals import (
     RetryMode,
@@ -18,7 +32,12 @@ from heart_assets.executor.dagster_internals import (
     multiple_process_executor_requirements,
 )
 from heart_assets.executor.devices import AUTO, available_cores, find_devices
-from heart_assets.executor.step_handler import LocalStepHandler
+from heart_assets.executor.local_steps import LocalSteps
+from heart_assets.executor.slurm import SlurmResources
+from heart_assets.executor.slurm_steps import SlurmSteps
+from heart_assets.executor.step_handler import PlacingStepHandler
+
+LOCAL, SLURM = "local", "slurm"
 
 
 def build_gpu_executor(
@@ -30,10 +49,16 @@ def build_gpu_executor(
     grace_seconds: float = 10.0,
     interval_seconds: float = 0.1,
     warm_start: bool = True,
+    backend: str = LOCAL,
+    slurm: SlurmResources | None = None,
+    slurm_options: Sequence[str] = (),
+    slurm_folder: str | Path | None = None,
+    slurm_poll_seconds: float = 5.0,
 ) -> ExecutorDefinition:
     """An executor for `Definitions(executor=...)`, with these defaults for its config, which a run may override.
 
-    Each step is a process. A step whose asset is declared with `gpus(n)` first leases n devices; others see none.
+    Each step is a process. A step whose asset is declared with `gpus(n)` first leases n devices; others see none. With the backend
+    "slurm", steps whose assets are declared with `gpus(n)` or with Slurm's resources are Slurm jobs instead; the others stay here.
 
     Args:
         devices: "auto", or names of devices (best UUIDs; any names serve where there is no GPU, to try things).
@@ -44,7 +69,13 @@ def build_gpu_executor(
         interval_seconds: how often the run's events and the health of its steps are looked at.
         warm_start: fork steps from a process that has loaded the code location (see `template`); otherwise each is a new
             interpreter, which is slower, and needed where loading the code location starts threads or touches a GPU.
+        backend: "local" or "slurm".
+        slurm: what a job asks for where its asset leaves it open.
+        slurm_options: further options of sbatch for every job, such as "--account=cardiac".
+        slurm_folder: shared folder for the jobs' output; default `slurm` in the folder of the Dagster instance.
+        slurm_poll_seconds: how often a run asks Slurm about its jobs; that a step has ended is seen sooner, by a file.
     """
+    defaults = slurm or SlurmResources()
     schema = {
         "devices": Field(
             ScalarUnion(scalar_type=str, non_scalar_schema=Array(str)),
@@ -66,19 +97,40 @@ def build_gpu_executor(
         ),
         "warm_start": Field(bool, default_value=warm_start, description="Fork steps from a process that has loaded the code location."),
         "retries": get_retries_config(),
+        "backend": Field(
+            Enum("GpuExecutorBackend", [EnumValue(LOCAL), EnumValue(SLURM)]),
+            default_value=backend,
+            description="Where steps with gpus() or Slurm's resources are executed: by this machine, or as Slurm jobs.",
+        ),
+        "slurm": Field(
+            Shape(
+                {
+                    "time": optional(str, defaults.time, "Time limit of a job, as sbatch takes it."),
+                    "memory": optional(str, defaults.memory, "Memory of a job, such as 32G."),
+                    "cpus": optional(Int, defaults.cpus, "CPUs of a job."),
+                    "partition": optional(str, defaults.partition, "Slurm's partition for jobs."),
+                    "constraint": optional(str, defaults.constraint, "Features that a job's node must have."),
+                    "options": Field(Array(str), default_value=list(slurm_options), description="Further options of sbatch."),
+                    "folder": optional(StringSource, str(slurm_folder) if slurm_folder else None, "Shared folder for the output of jobs."),
+                    "poll_seconds": Field(float, default_value=slurm_poll_seconds, description="How often Slurm is asked about jobs."),
+                }
+            ),
+            description="For the backend slurm: what a job asks for where its asset leaves it open, and how it is watched.",
+        ),
     }
 
     @executor(name="gpu_executor", config_schema=schema, requirements=multiple_process_executor_requirements())
     def definition(init_context: InitExecutorContext) -> GpuExecutor:
-        """Steps as processes on this machine, with leases on its GPUs."""
+        """Steps as processes on this machine, with leases on its GPUs, or as Slurm jobs."""
         config: Mapping[str, Any] = init_context.executor_config
-        handler = LocalStepHandler(
+        local = LocalSteps(
             devices=config["devices"],
             cpu_slots=config["cpu_slots"],
             lock_folder=Path(config["lock_folder"] or default_lock_folder()),
-            grace_seconds=config["grace_seconds"],
             warm_start=config["warm_start"],
         )
+        cluster = slurm_steps(config["slurm"], config["grace_seconds"]) if config["backend"] == SLURM else None
+        handler = PlacingStepHandler(local, cluster, config["grace_seconds"])
         return GpuExecutor(
             handler,
             retries=RetryMode.from_config(config["retries"]),
@@ -88,6 +140,17 @@ def build_gpu_executor(
         )
 
     return definition
+
+
+def slurm_steps(config: Mapping[str, Any], grace_seconds: float) -> SlurmSteps:
+    """The cluster as a place for steps.
+
+    Raises:
+        ValueError: a value that Slurm would not understand.
+    """
+    own = {name: config[name] for name in ("time", "memory", "cpus", "partition", "constraint")}
+    folder = Path(config["folder"]) if config["folder"] else None
+    return SlurmSteps(folder, SlurmResources(**own), config["options"], config["poll_seconds"], grace_seconds)
 
 
 def optional(config_type: Any, default: Any, description: str) -> Field:
@@ -108,7 +171,7 @@ def count_devices(devices: str | Sequence[str] = AUTO, cpu_slots: int | None = N
 class GpuExecutor(StepDelegatingExecutor):
     """Dagster's executor of separate steps, with a handler that must be closed."""
 
-    def __init__(self, handler: LocalStepHandler, **options: Any):
+    def __init__(self, handler: PlacingStepHandler, **options: Any):
         super().__init__(handler, **options)
         self._handler = handler
 

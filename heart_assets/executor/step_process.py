@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from heart_assets.executor import lease
 from heart_assets.executor.devices import Devices
@@ -104,9 +104,7 @@ class StepProcess:
 
     def output_tail(self) -> str:
         """The last 20 lines of what it wrote."""
-        size = os.fstat(self._output.fileno()).st_size
-        data = os.pread(self._output.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES))
-        return "\n".join(data.decode(errors="replace").splitlines()[-TAIL_LINES:])
+        return tail_of(self._output)
 
     def close(self) -> None:
         """Give up what is held for a process that has ended."""
@@ -126,6 +124,13 @@ def start_interpreter(module: Sequence[str], environment: Mapping[str, str], ord
     ]
     command = [sys.executable, "-I", "-S", lease.__file__, json.dumps(order)]
     return os.posix_spawn(sys.executable, command, dict(environment), file_actions=descriptors, setsid=True)
+
+
+def tail_of(file: IO[bytes]) -> str:
+    """The last 20 lines of a file, from its end."""
+    size = os.fstat(file.fileno()).st_size
+    data = os.pread(file.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES))
+    return "\n".join(data.decode(errors="replace").splitlines()[-TAIL_LINES:])
 
 
 def exit_in_words(code: int) -> str:

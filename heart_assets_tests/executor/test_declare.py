@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from dagster import AssetKey, DagsterInstance, asset
 
-from heart_assets.executor import GPU_POOL, HEAVY_CPU_POOL, count_devices, cpu, gpus, heavy_cpu, set_pool_limits
-from heart_assets.executor.declare import GPUS_TAG, IMPORTS_TAG, gpus_of, imports_of
+from heart_assets.executor import GPU_POOL, HEAVY_CPU_POOL, SlurmResources, count_devices, cpu, gpus, heavy_cpu, set_pool_limits
+from heart_assets.executor.declare import GPUS_TAG, IMPORTS_TAG, SLURM_TAG, gpus_of, imports_of, slurm_of
 
 
 def test_gpus_gives_tag_and_pool_to_the_step() -> None:
@@ -43,6 +43,21 @@ def test_modules_to_share() -> None:
     for wrong in ("torch", ["a b"], [""], ["a..b"]):
         with pytest.raises(ValueError, match="list of names of modules"):
             cpu(imports=wrong)
+
+
+def test_slurms_resources_are_a_tag() -> None:
+    asked = SlurmResources(time="12:00:00", memory="32G", cpus=8, partition="gpu", constraint="a100|h100")
+    for declared in (gpus(1, slurm=asked), heavy_cpu(slurm=asked), cpu(slurm=asked)):
+        assert slurm_of(declared["op_tags"]) == asked
+
+    @asset(**cpu(slurm=SlurmResources()))
+    def anywhere_on_the_cluster() -> None: ...
+
+    assert slurm_of(anywhere_on_the_cluster.op.tags) == SlurmResources()
+    assert slurm_of(gpus(1)["op_tags"]) is None
+    for wrong in ("", "{", '{"nodes": 2}', '{"cpus": "8"}', '["12:00:00"]'):
+        with pytest.raises(ValueError):
+            slurm_of({SLURM_TAG: wrong})
 
 
 @pytest.mark.parametrize("wrong", ["many", "-1", "17", "1.0", ""])

@@ -22,7 +22,7 @@ from dagster import (
     define_asset_job,
 )
 
-from heart_assets.executor import build_gpu_executor, gpus, heavy_cpu
+from heart_assets.executor import SlurmResources, build_gpu_executor, gpus, heavy_cpu
 from heart_assets.executor.declare import GPUS_TAG
 
 FOLDER = Path(os.environ.get("TOY_FOLDER", "not-set"))
@@ -102,7 +102,20 @@ def holds_on() -> None:
     time.sleep(60)
 
 
-KINDS = AssetSelection.all() - AssetSelection.assets("cell", "holds_on")
+@asset(
+    partitions_def=StaticPartitionsDefinition([f"Fold{fold}" for fold in range(6)]),
+    retry_policy=RetryPolicy(max_retries=1),
+    **gpus(1, slurm=SlurmResources(time="10", cpus=1)),
+)
+def trained(context: AssetExecutionContext) -> None:
+    """Holds a device for as long as the run's tag `seconds` says."""
+    facts = {"fold": context.partition_key, "job": os.environ.get("SLURM_JOB_ID")}
+    note("trained", event="start", **facts)
+    time.sleep(float(context.run.tags["seconds"]))
+    note("trained", event="end", **facts)
+
+
+KINDS = AssetSelection.all() - AssetSelection.assets("cell", "holds_on", "trained")
 
 defs = Definitions(
     assets=[
@@ -117,11 +130,13 @@ defs = Definitions(
         is_killed_once,
         cell,
         holds_on,
+        trained,
     ],
     jobs=[
         define_asset_job("kinds", KINDS),
         define_asset_job("cells", AssetSelection.assets("cell"), tags={"stage": "cells"}),
         define_asset_job("hold", AssetSelection.assets("holds_on")),
+        define_asset_job("train", AssetSelection.assets("trained")),
     ],
     executor=build_gpu_executor(
         devices=DEVICES,
@@ -129,5 +144,7 @@ defs = Definitions(
         grace_seconds=GRACE_SECONDS,
         max_concurrent=4,
         warm_start=os.environ.get("TOY_WARM_START") != "no",
+        backend=os.environ.get("TOY_BACKEND", "local"),
+        slurm_poll_seconds=0.5,
     ),
 )
