@@ -75,6 +75,7 @@ def _materialise(options: argparse.Namespace) -> int:
 
     import dagster as dg
 
+    from heart_assets.compute import runs_at_once
     from heart_assets.home import prepare_home, prepare_instance
     from heart_assets.ledger import Study
     from heart_assets.materialise import materialise
@@ -83,7 +84,7 @@ def _materialise(options: argparse.Namespace) -> int:
     study = Study(settings)
     with dg.DagsterInstance.get() as instance:
         prepare_instance(instance, study)
-        summary = materialise(study, instance, processes=os.cpu_count() or 1)
+        summary = materialise(study, instance, processes=runs_at_once(study.settings.compute))
     for failure in summary.failures:
         print(failure, file=sys.stderr)
     print(f"{summary.made} runs made, {summary.kept} partitions held already.")

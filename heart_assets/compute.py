@@ -4,7 +4,9 @@ What belongs here: which steps need what, the executor with the study's defaults
 placed (`executor`), or what it does (`assets`).
 """
 
+import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import dagster as dg
@@ -58,7 +60,13 @@ def study_executor(compute: ComputeSettings) -> dg.ExecutorDefinition:
         cpu_slots=compute.cpu_slots,
         backend=compute.backend,
         slurm_options=compute.slurm.options,
+        pool_limits=partial(pool_limits, compute),
     )
+
+
+def runs_at_once(compute: ComputeSettings) -> int:
+    """How many runs one process may keep going: as many as there are cores, or jobs on the cluster."""
+    return max(os.cpu_count() or 1, compute.slurm.max_jobs if compute.backend == "slurm" else 1)
 
 
 def pool_limits(compute: ComputeSettings) -> dict[str, int]:

@@ -23,6 +23,7 @@ from dagster._core.execution.retries import RetryMode, get_retries_config
 from dagster._core.executor.step_delegating import CheckStepHealthResult, StepDelegatingExecutor, StepHandler, StepHandlerContext
 from dagster._core.instance import InstanceRef
 from dagster._core.remote_origin import CodeLocationOrigin
+from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._grpc.types import ExecuteStepArgs
 from dagster._serdes import deserialize_value, serialize_value
 from dagster._utils.interrupts import capture_interrupts
@@ -38,6 +39,7 @@ __all__ = [
     "capture_interrupts",
     "create_run",
     "engine_event",
+    "events_appear_in_order",
     "execute_run",
     "failure_sentence",
     "get_retries_config",
@@ -77,6 +79,14 @@ def has_final_event(context: StepHandlerContext, step_key: str, attempt: int) ->
     types = [event.event_type for event in events if event is not None and event.step_key == step_key]
     retries = types.count(DagsterEventType.STEP_UP_FOR_RETRY)
     return retries > attempt or len(types) > retries
+
+
+def events_appear_in_order(instance: DagsterInstance) -> bool:
+    """Whether a run's events become visible in the order of their numbers, as in SQLite, where one is written at a time.
+
+    Elsewhere an event is numbered when it is written and visible when its transaction ends: a reader may see a later one first.
+    """
+    return isinstance(instance.event_log_storage, SqliteEventLogStorage)
 
 
 def warm_up(step: str) -> None:

@@ -3,7 +3,7 @@
 What belongs here: helpers for definitions, and the tags that carry the needs to the executor. What does not: anything that needs a run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dagster import DagsterInstance
@@ -93,8 +93,20 @@ def set_pool_limits(instance: DagsterInstance, limits: Mapping[str, int]) -> Non
 
     Writes only what differs. Needs an instance whose event log has concurrency limits (SQLite, PostgreSQL).
     """
-    storage = instance.event_log_storage
-    known = {pool.name: pool.limit for pool in storage.get_pool_limits() if not pool.from_default}
+    known = limits_of(instance)
     for pool, limit in limits.items():
         if known.get(pool) != limit:
-            storage.set_concurrency_slots(pool, limit)
+            instance.event_log_storage.set_concurrency_slots(pool, limit)
+
+
+def set_missing_pool_limits(instance: DagsterInstance, limits: Callable[[], Mapping[str, int]], pools: Sequence[str]) -> None:
+    """The same for those of `pools` that have no limit yet; `limits` is called only if there is one."""
+    if instance.event_log_storage.supports_global_concurrency_limits and not limits_of(instance).keys() >= set(pools):
+        set_pool_limits(instance, {**limits(), **limits_of(instance)})
+
+
+def limits_of(instance: DagsterInstance) -> dict[str, int]:
+    """The limits that somebody has set."""
+    return {
+        pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits() if not pool.from_default and pool.limit is not None
+    }

@@ -5,13 +5,14 @@ What belongs here: the definition that a code location uses. What does not: how 
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dagster import (
     Array,
     DagsterEvent,
+    DagsterInstance,
     Enum,
     EnumValue,
     ExecutorDefinition,
@@ -28,9 +29,11 @@ from dagster import (
 from heart_assets.executor.dagster_internals import (
     RetryMode,
     StepDelegatingExecutor,
+    events_appear_in_order,
     get_retries_config,
     multiple_process_executor_requirements,
 )
+from heart_assets.executor.declare import GPU_POOL, HEAVY_CPU_POOL, set_missing_pool_limits
 from heart_assets.executor.devices import AUTO, available_cores, find_devices
 from heart_assets.executor.local_steps import LocalSteps
 from heart_assets.executor.slurm import SlurmResources
@@ -38,6 +41,8 @@ from heart_assets.executor.slurm_steps import SlurmSteps
 from heart_assets.executor.step_handler import PlacingStepHandler
 
 LOCAL, SLURM = "local", "slurm"
+LATE_EVENTS = 200
+"""How many events may become visible before one with a lower number does: on PostgreSQL those written at the same moment, by all runs."""
 
 
 def build_gpu_executor(
@@ -54,6 +59,7 @@ def build_gpu_executor(
     slurm_options: Sequence[str] = (),
     slurm_folder: str | Path | None = None,
     slurm_poll_seconds: float = 5.0,
+    pool_limits: Callable[[], Mapping[str, int]] | None = None,
 ) -> ExecutorDefinition:
     """An executor for `Definitions(executor=...)`, with these defaults for its config, which a run may override.
 
@@ -74,6 +80,7 @@ def build_gpu_executor(
         slurm_options: further options of sbatch for every job, such as "--account=cardiac".
         slurm_folder: shared folder for the jobs' output; default `slurm` in the folder of the Dagster instance.
         slurm_poll_seconds: how often a run asks Slurm about its jobs; that a step has ended is seen sooner, by a file.
+        pool_limits: called by a run that finds the pools `gpu` and `heavy_cpu` without limits, to give them these.
     """
     defaults = slurm or SlurmResources()
     schema = {
@@ -137,6 +144,7 @@ def build_gpu_executor(
             sleep_seconds=config["interval_seconds"],
             check_step_health_interval_seconds=0,  # at each look: it costs a system call
             max_concurrent=config["max_concurrent"] or available_cores(),
+            pool_limits=pool_limits,
         )
 
     return definition
@@ -171,16 +179,22 @@ def count_devices(devices: str | Sequence[str] = AUTO, cpu_slots: int | None = N
 class GpuExecutor(StepDelegatingExecutor):
     """Dagster's executor of separate steps, with a handler that must be closed."""
 
-    def __init__(self, handler: PlacingStepHandler, **options: Any):
+    def __init__(self, handler: PlacingStepHandler, pool_limits: Callable[[], Mapping[str, int]] | None, **options: Any):
         super().__init__(handler, **options)
-        self._handler = handler
+        self._handler, self._pool_limits = handler, pool_limits
 
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[DagsterEvent]:
         """Execute the plan; then let the processes end that are still closing their resources after the step's last event."""
+        if self._pool_limits:
+            set_missing_pool_limits(plan_context.instance, self._pool_limits, (GPU_POOL, HEAVY_CPU_POOL))
         try:
             yield from super().execute(plan_context, execution_plan)
         finally:
             self._handler.close()
+
+    def _get_pop_events_offset(self, instance: DagsterInstance) -> int:
+        """By how many numbers each look at the event log begins before the newest event that was seen; seen ones are passed over."""
+        return super()._get_pop_events_offset(instance) or (0 if events_appear_in_order(instance) else LATE_EVENTS)
 
 
 gpu_executor = build_gpu_executor()

@@ -139,14 +139,17 @@ class Slurm:
         Raises:
             SlurmError: Slurm does not take the job.
         """
-        command = ["sbatch", *submit_options(name, resources, gpus, output, folder), *options]
+        asked = [*resource_options(resources, gpus), *options]
+        command = ["sbatch", *job_options(name, output, folder), *asked]
         for attempt in range(1, SUBMISSIONS + 1):
             try:
                 if job := self.find(name):
                     return job.job_id
                 return run(command, script).strip().split(";")[0]
             except SlurmError as error:
-                if attempt == SUBMISSIONS or not NO_ANSWER.search(str(error)):
+                if not NO_ANSWER.search(str(error)):
+                    raise SlurmError(f"{error} It was asked for {' '.join(asked)}.") from None
+                if attempt == SUBMISSIONS:
                     raise
                 time.sleep(PAUSE_SECONDS)
         raise AssertionError("unreachable")
@@ -179,8 +182,22 @@ class Slurm:
 QUEUE = ("squeue", "--noheader", "--states=all", "--Format=JobID:|,Name:|,State:|,Reason:|,RestartCnt:|")
 
 
-def submit_options(name: str, resources: SlurmResources, gpus: int, output: Path, folder: Path) -> list[str]:
-    """sbatch's arguments for a job on one node that never starts a second time."""
+def job_options(name: str, output: Path, folder: Path) -> list[str]:
+    """sbatch's options for a job that never starts a second time."""
+    return [
+        "--parsable",
+        "--no-requeue",
+        "--export=ALL",
+        "--open-mode=append",
+        f"--signal=B:TERM@{WARNING_SECONDS}",
+        f"--job-name={name}",
+        f"--output={output}",
+        f"--chdir={folder}",
+    ]
+
+
+def resource_options(resources: SlurmResources, gpus: int) -> list[str]:
+    """sbatch's options for what a job needs, on one node."""
     asked = {
         "gres": f"gpu:{gpus}" if gpus else None,
         "time": resources.time,
@@ -189,19 +206,7 @@ def submit_options(name: str, resources: SlurmResources, gpus: int, output: Path
         "partition": resources.partition,
         "constraint": resources.constraint,
     }
-    return [
-        "--parsable",
-        "--no-requeue",
-        "--nodes=1",
-        "--ntasks=1",
-        "--export=ALL",
-        "--open-mode=append",
-        f"--signal=B:TERM@{WARNING_SECONDS}",
-        f"--job-name={name}",
-        f"--output={output}",
-        f"--chdir={folder}",
-        *(f"--{option}={value}" for option, value in asked.items() if value is not None),
-    ]
+    return ["--nodes=1", "--ntasks=1", *(f"--{option}={value}" for option, value in asked.items() if value is not None)]
 
 
 def parse_queue(answer: str) -> list[Job]:
@@ -244,6 +249,6 @@ def run(command: Sequence[str], script: str | None = None) -> str:
     except subprocess.TimeoutExpired:
         raise SlurmError(f"Slurm's command {command[0]} timed out after {COMMAND_SECONDS:.0f} s.") from None
     if ended.returncode:
-        words = " ".join(ended.stderr.split())
+        words = " ".join(ended.stderr.replace(f"{command[0]}: ", "").replace("error: ", "").split()).rstrip(".")
         raise SlurmError(f"Slurm's command {command[0]} failed: {words or f'exit code {ended.returncode}'}.")
     return ended.stdout

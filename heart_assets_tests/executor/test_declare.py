@@ -6,7 +6,7 @@ import pytest
 from dagster import AssetKey, DagsterInstance, asset
 
 from heart_assets.executor import GPU_POOL, HEAVY_CPU_POOL, SlurmResources, count_devices, cpu, gpus, heavy_cpu, set_pool_limits
-from heart_assets.executor.declare import GPUS_TAG, IMPORTS_TAG, SLURM_TAG, gpus_of, imports_of, slurm_of
+from heart_assets.executor.declare import GPUS_TAG, IMPORTS_TAG, SLURM_TAG, gpus_of, imports_of, set_missing_pool_limits, slurm_of
 
 
 def test_gpus_gives_tag_and_pool_to_the_step() -> None:
@@ -71,6 +71,21 @@ def test_pool_limits_are_set_and_changed() -> None:
         set_pool_limits(instance, {"gpu": 2, "heavy_cpu": 1})
         set_pool_limits(instance, {"gpu": 3})
         assert {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()} == {"gpu": 3, "heavy_cpu": 1}
+
+
+def test_limits_that_are_missing_are_set_and_others_left() -> None:
+    asked: list[int] = []
+
+    def limits() -> dict[str, int]:
+        asked.append(1)
+        return {"gpu": 4, "heavy_cpu": 1}
+
+    with DagsterInstance.local_temp() as instance:
+        set_pool_limits(instance, {"gpu": 2})
+        for _ in range(2):
+            set_missing_pool_limits(instance, limits, ["gpu", "heavy_cpu"])
+        assert {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()} == {"gpu": 2, "heavy_cpu": 1}
+    assert len(asked) == 1
 
 
 def test_count_devices() -> None:

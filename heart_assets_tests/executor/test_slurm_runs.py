@@ -69,7 +69,8 @@ def test_steps_end_as_they_do_on_one_machine(on_slurm: Toy, slurm_runs: DirectRu
     failed = {"raises", "is_killed", "falls_silent", "asks_for_too_many", "is_tagged_wrongly"}
     succeeded = {"on_cpu", "on_two_gpus", "ends_badly_after_success", "is_killed_once"}
     assert outcomes == {**dict.fromkeys(failed, "FAILURE"), **dict.fromkeys(succeeded, "SUCCESS")}
-    assert "Requested node configuration is not available" in on_slurm.failure(result.run_id, "asks_for_too_many")
+    too_many = on_slurm.failure(result.run_id, "asks_for_too_many")
+    assert "Requested node configuration is not available. It was asked for --nodes=1 --ntasks=1 --gres=gpu:3." in too_many
     assert on_slurm.notes("on_two_gpus")[-1]["visible"] == "0,1"
     assert on_slurm.notes("on_cpu")[-1]["visible"] == ""
     events = on_slurm.events(result.run_id, "on_two_gpus")
