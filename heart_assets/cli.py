@@ -111,9 +111,15 @@ def _ui(options: argparse.Namespace) -> int:
     path = (options.study or study_file()).resolve()
     settings = load_settings(path)
 
+    import dagster as dg
+
+    from heart_assets.compute import pool_limits
+    from heart_assets.executor import set_pool_limits
     from heart_assets.home import WORKSPACE, hold_ui, prepare_home
 
     hold_ui(prepare_home(settings, path))
+    with dg.DagsterInstance.get() as instance:
+        set_pool_limits(instance, pool_limits(settings.compute))
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(WORKSPACE), "-h", "127.0.0.1", "-p", str(options.port)]
     os.execv(sys.executable, command)
 

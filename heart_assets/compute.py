@@ -59,6 +59,7 @@ def study_executor(compute: ComputeSettings) -> dg.ExecutorDefinition:
         devices=compute.devices,
         cpu_slots=compute.cpu_slots,
         backend=compute.backend,
+        interval_seconds=0.5 if compute.backend == "slurm" else 0.1,  # there many runs share one database
         slurm_options=compute.slurm.options,
         pool_limits=partial(pool_limits, compute),
     )

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pandas as pd
+import dagster as dg
 import pytest
 
 from heart_assets import cli
@@ -106,6 +107,8 @@ def test_the_ui_listens_on_this_machine_only(tmp_path, monkeypatch):
     assert program == sys.executable
     assert arguments[arguments.index("-h") + 1] == "127.0.0.1" and arguments[arguments.index("-p") + 1] == "3456"
     assert os.environ["HEART_ASSETS_STUDY"] == str(path) and os.environ["DAGSTER_HOME"] == str(tmp_path / "home")
+    with dg.DagsterInstance.get() as instance:
+        assert {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}["heavy_cpu"] == 1
 
 
 def test_a_second_ui_of_the_same_study_is_refused(tmp_path, capsys, monkeypatch):

@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,10 +56,16 @@ class Toy:
 
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toy]:
-    folder = tmp_path_factory.mktemp("toy")
+    with toy_in(tmp_path_factory.mktemp("toy"), PROJECT / "dagster.yaml") as toy:
+        yield toy
+
+
+@contextmanager
+def toy_in(folder: Path, dagster_yaml: Path) -> Iterator[Toy]:
+    """An instance with this configuration, and the environment in which its processes start, for the length of a block."""
     home = folder / "home"
     home.mkdir()
-    shutil.copy(PROJECT / "dagster.yaml", home)
+    shutil.copyfile(dagster_yaml, home / "dagster.yaml")
     workspace = folder / "workspace.yaml"
     workspace.write_text(WORKSPACE)
     with pytest.MonkeyPatch.context() as patch:

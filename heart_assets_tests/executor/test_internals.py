@@ -36,7 +36,7 @@ def test_dagster_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         concurrency = instance.get_concurrency_config()
         assert concurrency.pool_config.pool_granularity and concurrency.pool_config.pool_granularity.value == "run"
         assert concurrency.pool_config.default_pool_limit is None
-        assert concurrency.run_queue_config and concurrency.run_queue_config.max_concurrent_runs == 8
+        assert concurrency.run_queue_config and concurrency.run_queue_config.max_concurrent_runs == 24
         assert instance.run_coordinator.dequeue_interval_seconds == 1  # type: ignore[attr-defined]
         assert instance.run_coordinator.dequeue_use_threads  # type: ignore[attr-defined]
         assert instance.run_monitoring_enabled

@@ -12,6 +12,18 @@ from heart_assets.executor import DirectRuns, RunResult, RunSpec, launch_runs
 from heart_assets_tests.executor.conftest import Toy, alive, parent_of, wait_until
 from heart_assets_tests.executor.toy import GRACE_SECONDS
 
+OUTCOMES = {
+    "on_cpu": "SUCCESS",
+    "on_two_gpus": "SUCCESS",
+    "raises": "FAILURE",
+    "is_killed": "FAILURE",
+    "falls_silent": "FAILURE",
+    "ends_badly_after_success": "SUCCESS",
+    "asks_for_too_many": "FAILURE",
+    "is_tagged_wrongly": "FAILURE",
+    "is_killed_once": "SUCCESS",
+}
+
 
 @pytest.fixture(scope="module")
 def kinds(runs: DirectRuns) -> RunResult:
@@ -28,17 +40,7 @@ def test_the_run_fails_and_says_why(kinds: RunResult) -> None:
 def test_outcome_of_each_step(toy: Toy, kinds: RunResult) -> None:
     assert kinds.run_id
     outcomes = {stats.step_key: stats.status.value for stats in toy.instance.get_run_step_stats(kinds.run_id) if stats.status}
-    assert outcomes == {
-        "on_cpu": "SUCCESS",
-        "on_two_gpus": "SUCCESS",
-        "raises": "FAILURE",
-        "is_killed": "FAILURE",
-        "falls_silent": "FAILURE",
-        "ends_badly_after_success": "SUCCESS",
-        "asks_for_too_many": "FAILURE",
-        "is_tagged_wrongly": "FAILURE",
-        "is_killed_once": "SUCCESS",
-    }
+    assert outcomes == OUTCOMES
 
 
 def test_devices_that_steps_see(toy: Toy, kinds: RunResult) -> None:
@@ -131,4 +133,4 @@ def test_new_interpreters_end_as_forked_ones_do(toy: Toy, kinds: RunResult, monk
         {stats.step_key: stats.status for stats in toy.instance.get_run_step_stats(run.run_id)} for run in (kinds, result) if run.run_id
     ]
     assert outcomes[0] == outcomes[1]
-    assert len(outcomes[0]) == 9
+    assert len(outcomes[0]) == len(OUTCOMES)
