@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 
-import pandas as pd
 import dagster as dg
+import pandas as pd
 import pytest
 
 from heart_assets import cli

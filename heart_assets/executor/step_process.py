@@ -17,6 +17,7 @@ from typing import IO, Any
 from heart_assets.executor import lease
 from heart_assets.executor.devices import Devices
 from heart_assets.executor.template import Template
+from heart_assets.executor.warden import warden
 
 TAIL_LINES = 20
 LAST_WORDS_SECONDS = 1.0
@@ -26,7 +27,7 @@ TELL = 3
 
 
 class StepProcess:
-    """A Python module run as a process of its own group: it starts when it has its devices, and ends when this process does.
+    """A Python module run as a process of its own group: it starts when it has its devices, and the group ends when this process does.
 
     What it writes to its standard output and error goes to an unnamed temporary file.
 
@@ -62,6 +63,7 @@ class StepProcess:
         os.set_blocking(self._news_from, False)
         try:
             self.pid = (template.start if template else start_interpreter)(module, environment, order, self._output.fileno(), tell)
+            warden.watch(self.pid)
         except BaseException:
             self.close()
             raise
@@ -85,6 +87,7 @@ class StepProcess:
             well = dead.si_code == os.CLD_EXITED and dead.si_status == 0
             if well or time.monotonic() - self._dead_since >= LAST_WORDS_SECONDS:
                 self.send(signal.SIGKILL)
+                warden.forget(self.pid)
                 self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return self._code
 

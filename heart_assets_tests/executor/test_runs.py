@@ -104,15 +104,14 @@ def test_cancel_ends_the_process_group(toy: Toy, runs: DirectRuns) -> None:
     assert GRACE_SECONDS <= gone[0] < 10
 
 
-def test_a_step_dies_with_its_run_worker_and_frees_its_device(toy: Toy, runs: DirectRuns) -> None:
+def test_a_step_and_its_children_die_with_their_run_worker_and_free_the_device(toy: Toy, runs: DirectRuns) -> None:
     before = len(toy.notes("holds_on"))
     gone: list[float] = []
 
     def kill_worker() -> None:
         holder = toy.notes("holds_on", at_least=before + 1)[-1]
         os.kill(parent_of(holder["pid"]), signal.SIGKILL)
-        gone.append(wait_until(lambda: not alive(holder["pid"]), 20))
-        os.kill(holder["child"], signal.SIGKILL)
+        gone.append(wait_until(lambda: not alive(holder["pid"]) and not alive(holder["child"]), 20))
 
     thread = threading.Thread(target=kill_worker)
     hold = RunSpec("hold")

@@ -13,8 +13,9 @@ from urllib.error import URLError
 
 import pytest
 
-from heart_assets.executor import DirectRuns, RunSpec
+from heart_assets.executor import DirectRuns, RunSpec, set_pool_limits
 from heart_assets_tests.executor.conftest import Toy, alive, parent_of, wait_until
+from heart_assets_tests.executor.test_backfill import FOLDS, assert_one_at_a_time_on_each_device
 
 pytestmark = pytest.mark.slow
 Ask = Callable[..., Any]
@@ -37,6 +38,14 @@ LAUNCH = """mutation Launch($job: String!) {
     runConfigData: {}, selector: {repositoryName: "__repository__", repositoryLocationName: "toy", jobName: $job}
   }) { ... on LaunchRunSuccess { run { runId } } }
 }"""
+BACKFILL = """mutation Backfill($keys: [String!]!) {
+  launchPartitionBackfill(backfillParams: {
+    assetSelection: [{path: ["trained"]}], partitionNames: $keys, tags: [{key: "seconds", value: "2"}]
+  }) { ... on LaunchBackfillSuccess { backfillId } }
+}"""
+RUNS_OF = """query Runs($tags: [ExecutionTag!]) {
+  runsOrError(filter: {tags: $tags}) { ... on Runs { results { runId status tags { key value } } } }
+}"""
 TERMINATE = """mutation End($id: String!) { terminateRun(runId: $id) { __typename } }"""
 
 
@@ -49,7 +58,7 @@ def ask(toy: Toy) -> Iterator[Ask]:
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(toy.workspace), "-h", "127.0.0.1", "-p", str(port)]
     both = subprocess.Popen(command, stdout=log, stderr=log)
 
-    def ask(query: str, **variables: str) -> Any:
+    def ask(query: str, **variables: Any) -> Any:
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=30) as answer:
@@ -103,6 +112,27 @@ def test_killing_a_queued_runs_worker_ends_its_step_and_fails_it(toy: Toy, ask: 
     run_id = ask(LAUNCH, job="hold")["launchRun"]["run"]["runId"]
     holder = toy.notes("holds_on", at_least=before + 1, seconds=60)[-1]
     os.kill(parent_of(holder["pid"]), signal.SIGKILL)
-    assert wait_until(lambda: not alive(holder["pid"]), 5) < 2
-    os.kill(holder["child"], signal.SIGKILL)
+    assert wait_until(lambda: not alive(holder["pid"]) and not alive(holder["child"]), 5) < 2
     wait_until(lambda: status(ask, run_id) == "FAILURE", 60)
+
+
+def test_a_backfill_survives_the_death_of_a_run_worker(toy: Toy, ask: Ask) -> None:
+    set_pool_limits(toy.instance, {"gpu": 2})
+    before = len(toy.notes("trained"))
+    backfill = ask(BACKFILL, keys=FOLDS)["launchPartitionBackfill"]["backfillId"]
+
+    def runs_of_backfill() -> list[dict[str, Any]]:
+        return ask(RUNS_OF, tags=[{"key": "dagster/backfill", "value": backfill}])["runsOrError"]["results"]
+
+    victim = toy.notes("trained", at_least=before + 1, seconds=90)[before]
+    os.kill(parent_of(victim["pid"]), signal.SIGKILL)
+    assert wait_until(lambda: not alive(victim["pid"]), 20) < 1
+    wait_until(lambda: sorted({run["status"] for run in runs_of_backfill()}) == ["FAILURE", "SUCCESS"], 120)
+    (failed,) = [run for run in runs_of_backfill() if run["status"] == "FAILURE"]
+    assert {"key": "dagster/partition", "value": victim["fold"]} in failed["tags"]
+    again = ask(REEXECUTE, id=failed["runId"])["launchRunReexecution"]["run"]["runId"]
+    wait_until(lambda: status(ask, again) == "SUCCESS", 60)
+    notes = toy.notes("trained")[before:]
+    assert sorted(note["fold"] for note in notes if note["event"] == "end") == FOLDS
+    assert_one_at_a_time_on_each_device(notes)
+    assert not any(alive(note["pid"]) for note in notes)
