@@ -3,8 +3,6 @@
 What belongs here: the definition that a code location uses. What does not: how steps are launched (`step_handler`).
 """
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,7 +93,7 @@ def build_gpu_executor(
         "lock_folder": optional(
             StringSource,
             str(lock_folder) if lock_folder else None,
-            "Folder on a local disk with the locks of the devices, one for all who share them. Default: in the temporary folder.",
+            "Folder on a local disk with the locks of the devices, one for all who share them. Default: /tmp/gpu_executor.",
         ),
         "max_concurrent": optional(Int, max_concurrent, "How many steps of one run may be under way. Default: the number of cores."),
         "grace_seconds": Field(float, default_value=grace_seconds, description="Time for a cancelled step to end before it is killed."),
@@ -167,8 +165,8 @@ def optional(config_type: Any, default: Any, description: str) -> Field:
 
 
 def default_lock_folder() -> Path:
-    """A folder of this user in the system's temporary folder: it keeps devices apart between this user's runs, of any code location."""
-    return Path(tempfile.gettempdir()) / f"gpu_executor-{os.getuid()}"
+    """One folder for the whole machine, whatever `TMPDIR` says: it keeps devices apart between all users' runs, of any code location."""
+    return Path("/tmp/gpu_executor")
 
 
 def count_devices(devices: str | Sequence[str] = AUTO, cpu_slots: int | None = None) -> int:

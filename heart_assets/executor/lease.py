@@ -7,7 +7,8 @@ for this file is also run by itself, as `python -I -S lease.py ...`: 20 ms, 10 M
 The lock is `flock` on one file per device. Its descriptor survives `exec`, so the step holds the lease without knowing of it,
 and the kernel frees it when the step ends, however it ends, whatever run or code location it belongs to. A child
 that the step *forks* (a data loader's worker) keeps the lease too, and should: it may still use the device. Programs started
-through `subprocess`, which closes descriptors, do not. The folder must be on a local disk: the locks hold for one machine.
+through `subprocess`, which closes descriptors, do not. The folder must be on a local disk: the locks hold for one machine, and
+for all its users if the folder is theirs to write, with the sticky bit, so that nobody removes what another has locked.
 
 First come, first served, all or nothing: whoever wants devices draws a ticket, a numbered file that names its devices and
 stays locked while its owner lives. Devices are taken under one mutex, all n at once or none, and only by the oldest of the
@@ -22,7 +23,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
@@ -67,9 +68,9 @@ def take(folder: str, devices: Sequence[str], count: int, waits_behind: Callable
 @contextmanager
 def mutex(folder: str) -> Iterator[None]:
     """Hold the folder's mutex: for moments only, never while waiting."""
-    descriptor = open_file(os.path.join(folder, "mutex"))
+    while (descriptor := lock_file(os.path.join(folder, "mutex"), fcntl.LOCK_EX)) is None:
+        pass
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
@@ -78,7 +79,7 @@ def mutex(folder: str) -> Iterator[None]:
 def draw_ticket(folder: str, devices: Sequence[str]) -> tuple[str, int]:
     """Create the next ticket; return its path, and the descriptor that keeps it locked while it lives. Only under the mutex."""
     ticket = os.path.join(folder, f"ticket-{max(ticket_numbers(folder), default=0) + 1:09d}")
-    descriptor = open_file(ticket)
+    descriptor = create_file(ticket)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     os.write(descriptor, json.dumps(list(devices)).encode())
     return ticket, descriptor
@@ -93,7 +94,8 @@ def tickets_ahead(folder: str, ticket: str, devices: Sequence[str]) -> int:
             continue
         descriptor = open_file(other)
         if try_lock(descriptor):
-            os.unlink(other)
+            with suppress(PermissionError):  # another user's: it counts for nothing, and waits for its owner to remove it
+                os.unlink(other)
         elif not set(devices).isdisjoint(json.loads(os.read(descriptor, 1 << 20))):
             ahead += 1
         os.close(descriptor)
@@ -109,9 +111,8 @@ def lock_all(folder: str, devices: Sequence[str], count: int) -> dict[str, int]:
     """Lock `count` free devices, the first ones: name -> descriptor; empty if there are not enough. Only under the mutex."""
     locked: dict[str, int] = {}
     for device in devices:
-        descriptor = open_file(os.path.join(folder, f"device-{device}"))
-        if not try_lock(descriptor):
-            os.close(descriptor)
+        descriptor = lock_file(os.path.join(folder, f"device-{device}"), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if descriptor is None:
             continue
         locked[device] = descriptor
         if len(locked) == count:
@@ -121,18 +122,47 @@ def lock_all(folder: str, devices: Sequence[str], count: int) -> dict[str, int]:
     return {}
 
 
-def try_lock(descriptor: int) -> bool:
+def lock_file(path: str, how: int) -> int | None:
+    """Open and lock a file that lasts; None if that failed, or if the file was removed meanwhile, so that others would lock a new one."""
+    descriptor = open_file(path)
+    if try_lock(descriptor, how) and is_still(path, descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def try_lock(descriptor: int, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> bool:
     """Lock a file if nobody else has."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, how)
     except BlockingIOError:
         return False
     return True
 
 
+def is_still(path: str, descriptor: int) -> bool:
+    """Whether a path leads to the open file."""
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
 def open_file(path: str) -> int:
-    """Open (and create) a file, close-on-exec, never through a symbolic link."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    """Open a file, or create it, close-on-exec, never through a symbolic link. To lock it, one need not be allowed to write it."""
+    while True:
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            with suppress(FileExistsError):
+                return create_file(path)
+
+
+def create_file(path: str) -> int:
+    """Create a file that every user can lock, and its owner write and remove."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    os.fchmod(descriptor, 0o644)
+    return descriptor
 
 
 def prepare(order: Mapping[str, Any]) -> dict[str, str]:

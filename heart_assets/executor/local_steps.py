@@ -123,11 +123,13 @@ _template: Template | None = None
 
 
 def make_lock_folder(folder: Path) -> None:
-    """Create the folder of the locks, for this user alone unless it exists.
+    """Create the folder of the locks, unless it exists: all users of the machine may add files to it, and remove only their own.
 
     Raises:
-        ValueError: it belongs to somebody else and cannot be written.
+        ValueError: it cannot be written.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o1777)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ValueError(f"the lock folder {folder} cannot be written.")

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -194,3 +196,53 @@ def test_a_child_whose_parent_has_ended_already_ends_itself() -> None:
     order = {"parent": 1, "tell": 1, "count": 0, "command": ["/bin/true"]}
     process = subprocess.run([*LEASE, json.dumps(order)], check=False)
     assert process.returncode == -signal.SIGKILL
+
+
+def test_a_lock_file_that_is_removed_meanwhile_is_not_taken_for_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "device-x")
+    opened = lease.open_file
+
+    def remove_after_opening(path: str) -> int:
+        descriptor = opened(path)
+        os.unlink(path)
+        return descriptor
+
+    monkeypatch.setattr(lease, "open_file", remove_after_opening)
+    assert lease.lock_all(str(tmp_path), ["x"], 1) == {}
+    monkeypatch.undo()
+    locked = lease.lock_all(str(tmp_path), ["x"], 1)
+    assert lease.is_still(path, locked["x"])
+    os.close(locked["x"])
+
+
+def test_a_symbolic_link_is_no_lock_file(tmp_path: Path) -> None:
+    (tmp_path / "device-x").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        lease.lock_all(str(tmp_path), ["x"], 1)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can act as two users")
+def test_two_users_share_a_sticky_folder(folder: Folder) -> None:
+    """Whoever made the files, both lock them; a dead ticket of the other user is passed, though it cannot be removed."""
+    shared = Path(tempfile.mkdtemp(dir="/tmp"))
+    shared.chmod(0o1777)
+    take = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); import lease; os.umask(0o077); os.setuid(int(sys.argv[3]));"
+        "print(lease.take(sys.argv[2], ['x'], 1, lambda ahead: os._exit(3)), flush=True); sys.stdin.read()"
+    )
+
+    def user(number: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-S", "-c", take, str(Path(lease.__file__).parent), str(shared), str(number)]
+        folder.processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        return folder.processes[-1]
+
+    first = user(65534)
+    assert first.stdout and first.stdout.readline() == b"['x']\n"
+    assert user(1234).wait(10) == 3  # it had to wait: it gave up, and its ticket stays
+    first.communicate()
+    third = user(65534)
+    assert third.stdout and third.stdout.readline() == b"['x']\n"
+    third.communicate()
+    assert len(list(shared.glob("ticket-*"))) == 1
+    shutil.rmtree(shared)

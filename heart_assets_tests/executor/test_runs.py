@@ -80,6 +80,8 @@ def test_two_runs_at_once_never_share_a_device(toy: Toy, runs: DirectRuns) -> No
     notes = sorted(toy.notes("cell")[before:], key=lambda note: note["time"])
     assert [note["event"] for note in notes] == ["start", "end", "start", "end"]
     assert notes[0]["pid"] == notes[1]["pid"] != notes[2]["pid"]
+    events = [event for result in results if result.run_id for event in toy.events(result.run_id, "cell")]
+    assert "Waiting for 2 of 2 devices: it is next." in events
 
 
 def test_cancel_ends_the_process_group(toy: Toy, runs: DirectRuns) -> None:

@@ -170,14 +170,15 @@ def test_news_of_the_lease_are_told() -> None:
 
 def test_a_lock_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_lock_folder(tmp_path / "new" / "folder")
-    assert (tmp_path / "new" / "folder").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "new" / "folder").stat().st_mode & 0o7777 == 0o1777
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(ValueError, match="cannot be written"):
         make_lock_folder(tmp_path)
 
 
-def test_the_default_lock_folder_is_this_users() -> None:
-    assert default_lock_folder().name == f"gpu_executor-{os.getuid()}"
+def test_the_default_lock_folder_is_the_machines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert default_lock_folder() == Path("/tmp/gpu_executor")
 
 
 def test_config_of_a_run_is_checked_and_may_replace_defaults() -> None:
