@@ -4,14 +4,16 @@ import os
 
 import dagster as dg
 import pytest
+import yaml
 
 from heart_assets.compute import ingest_needs, learning_needs, pool_limits, runs_at_once, study_executor
 from heart_assets.definitions import build_definitions
 from heart_assets.errors import StudyError
 from heart_assets.executor import SlurmResources
 from heart_assets.executor.declare import gpus_of, slurm_of
-from heart_assets.settings import ComputeSettings
-from heart_assets_tests.tiny import tiny_study
+from heart_assets.home import PROJECT
+from heart_assets.settings import ComputeSettings, load_settings
+from heart_assets_tests.tiny import tiny_study, write_study
 
 CLUSTER = {
     "compute.backend": "slurm",
@@ -60,6 +62,15 @@ def test_every_job_uses_the_executor_the_implicit_one_included(tmp_path):
     assert len(jobs) > 5 and {job.executor_def.name for job in jobs} == {"gpu_executor"}
     other = build_definitions(tiny_study(tmp_path).settings, executor=dg.in_process_executor).get_repository_def()
     assert {job.executor_def.name for job in other.get_all_jobs()} == {"in_process"}
+
+
+def test_the_example_for_a_cluster_is_understood(tmp_path):
+    path = write_study(tmp_path, {"compute.ingest_workers": None, "compute.cpu_slots": None})
+    path.write_text(path.read_text() + "\n" + (PROJECT / "deploy" / "slurm" / "compute.toml").read_text())
+    settings = load_settings(path)
+    build_definitions(settings)
+    queue = yaml.safe_load((PROJECT / "dagster.yaml").read_text())["concurrency"]["runs"]["max_concurrent_runs"]
+    assert settings.compute.slurm.max_jobs < queue
 
 
 @pytest.mark.parametrize("wrong", [{"time": "an hour"}, {"memory": "a lot"}, {"partition": "--wrap=rm"}, {"constraint": "a b"}])

@@ -1,14 +1,27 @@
 """Files are the old one or the new one, whole, whatever happens to the writer."""
 
+import errno
 import hashlib
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from heart_assets.errors import StudyError
-from heart_assets.files import atomic_path, bytes_digest, claim_folder, digest, file_digest, write_bytes, write_text
+from heart_assets.files import (
+    atomic_path,
+    bytes_digest,
+    claim_folder,
+    digest,
+    file_digest,
+    locked,
+    remove_unfinished,
+    write_bytes,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -84,6 +97,58 @@ def test_a_claimed_folder_is_emptied_and_refused_to_another_process_until_its_ow
     assert claim_folder(folder) == folder and names(folder) == []
     (folder / "mine").touch()
     assert names(claim_folder(folder)) == []  # the same process may start afresh
+
+
+HOLD = """if True:
+    import pathlib, sys
+    from heart_assets.files import locked
+    with locked(pathlib.Path(sys.argv[1]), 0, "refused"):
+        print("held", flush=True)
+        sys.stdin.read()
+"""
+
+
+def test_a_lock_is_waited_for_and_free_once_its_holder_is_killed(tmp_path):
+    path = tmp_path / "deep" / "model.lock"
+    holder = python(HOLD, path)
+    assert holder.stdout.readline() == "held\n"
+    begin = time.monotonic()
+    with pytest.raises(StudyError, match="^somebody else has it$"), locked(path, 0.3, "somebody else has it"):
+        pytest.fail("two hold one lock")
+    assert time.monotonic() - begin >= 0.3
+    killing = threading.Timer(0.2, holder.kill)
+    killing.start()
+    with locked(path, 60, "refused"):
+        assert holder.poll() == -9 or holder.wait(60) == -9
+        with pytest.raises(StudyError, match="refused"), locked(path, 0, "refused"):
+            pytest.fail("two hold one lock")
+    with locked(path, 0, "refused"):
+        assert names(path.parent) == ["model.lock"]
+
+
+def test_a_lock_is_free_after_an_error_in_its_block(tmp_path):
+    with pytest.raises(RuntimeError, match="in the middle"), locked(tmp_path / "lock", 0, "refused"):
+        raise RuntimeError("in the middle")
+    with locked(tmp_path / "lock", 0, "refused"):
+        pass
+
+
+def test_a_file_system_without_locks_is_named_in_a_sentence(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with pytest.raises(StudyError) as refused, locked(tmp_path / "lock", 60, "refused"):
+        pytest.fail("held what cannot be held")
+    assert str(refused.value) == f"the file system of {tmp_path} keeps no locks (Function not implemented): mount it with flock support"
+
+
+def test_what_killed_writers_have_left_of_a_file_is_removed_and_nothing_else(tmp_path):
+    others = ["table.csv", ".tmp-0123456789ab-a-table.csv", ".tmp-0123456789ab-table.csv.old", ".tmp-table.csv"]
+    for name in [*others, ".tmp-0123456789ab-table.csv", ".tmp-ba9876543210-table.csv"]:
+        (tmp_path / name).touch()
+    remove_unfinished(tmp_path / "table.csv")
+    assert names(tmp_path) == sorted(others)
 
 
 def test_digests(tmp_path):

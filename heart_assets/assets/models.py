@@ -1,5 +1,7 @@
 """Trained models and their predictions, by view and fold, and the ridge baseline."""
 
+from typing import Any
+
 import dagster as dg
 import numpy as np
 import pandas as pd
@@ -7,7 +9,7 @@ import pandas as pd
 from heart_assets import checks, learning, pictures
 from heart_assets.artefacts import view_and_fold
 from heart_assets.asset_results import Work, study_asset, user_errors
-from heart_assets.executor import gpus
+from heart_assets.compute import learning_needs
 from heart_assets.layout import SPLITS
 from heart_assets.learning import TrainedModel, ridge_features, ridge_predictions
 from heart_assets.ledger import Study
@@ -42,6 +44,12 @@ def trained_model(
         return work.kept()
     view, fold = view_and_fold(work.partition)
     rows = study_rows(heart_videos[view].columns, fold_split)
+    epochs: list[dict[str, Any]] = []
+
+    def on_epoch(epoch: dict[str, Any]) -> None:
+        epochs.append(epoch)
+        context.log.debug(f"epoch {epoch['epoch']}: {epoch}")
+
     model = learning.train_model(
         heart_videos[view],
         rows[rows["for_training"] | (rows["split"] != "train")],
@@ -49,7 +57,7 @@ def trained_model(
         settings.geometry.spacing_mm,
         settings.training.seed + 1000 * study.views.index(view) + int(fold),
         study.layout.checkpoint(view, fold),
-        lambda epoch: context.log.debug(f"epoch {epoch['epoch']}: {epoch}"),
+        on_epoch,
     )
     last = model.history.iloc[-1]
     curve = picture(
@@ -59,7 +67,8 @@ def trained_model(
         "trained_on": int(rows["for_training"].sum()),
         "parameters": int(model.card["parameters"]),
         **{name: float(last[name]) for name in ("train_loss", "val_loss", "val_r2", "val_rmse", "val_mae")},
-        "seconds": float(model.history["seconds"].sum()),
+        "resumed_after_epoch": len(model.history) - len(epochs),
+        "seconds": float(sum(epoch["seconds"] for epoch in epochs)),
         "learning_curve": curve,
     }
     return work.made(model, metadata, [checks.result(work.asset, bool(last["val_r2"] > 0), {"val_r2": float(last["val_r2"])})])
@@ -124,10 +133,10 @@ def declare(settings: StudySettings) -> list[dg.AssetsDefinition]:
     common = {
         "partitions_def": view_by_fold(settings),
         "ins": {"heart_videos": everything(), "fold_split": same_fold()},
-        **gpus(settings.compute.gpus_per_training, imports=[*TORCH, *pictures.IMPORTS]),
+        **learning_needs(settings.compute, imports=[*TORCH, *pictures.IMPORTS]),
     }
     return [
-        study_asset(trained_model, "learning", retry_policy=dg.RetryPolicy(max_retries=2, delay=5), **common),
+        study_asset(trained_model, "learning", **common),
         study_asset(predictions, "learning", **common),
         study_asset(baseline_predictions, "learning", ins={"heart_videos": everything(), "fold_split": everything(by_partition=True)}),
     ]

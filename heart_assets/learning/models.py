@@ -19,7 +19,7 @@ from heart_assets.errors import StudyError
 from heart_assets.files import atomic_path, digest, write_text
 
 WEIGHTS, CARD, HISTORY = "model.safetensors", "model.json", "history.csv"
-HISTORY_COLUMNS = ("epoch", "learning_rate", "train_loss", "val_loss", "val_r2", "val_rmse", "val_mae", "seconds")
+HISTORY_COLUMNS = ("epoch", "learning_rate", "train_loss", "val_loss", "val_r2", "val_rmse", "val_mae")
 
 
 class LearningError(StudyError):
@@ -34,8 +34,8 @@ class TrainedModel:
         weights: name -> array, as in the network's `state_dict`.
         card: JSON-able: network, its input (frames, size), training settings, target mean and standard deviation
             (years), geometry, seed, versions, chosen epoch, numbers of training and validation videos.
-        history: one row per epoch with `HISTORY_COLUMNS`; losses on the standardised age, RMSE and MAE in years,
-            seconds of wall time of each epoch.
+        history: one row per epoch with `HISTORY_COLUMNS`; losses on the standardised age, RMSE and MAE in years. No
+            wall times: the history of a training is the same whether or not it was interrupted.
     """
 
     weights: dict[str, np.ndarray]

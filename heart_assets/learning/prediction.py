@@ -84,7 +84,14 @@ def _network_of(model: TrainedModel, training: TrainingSettings, videos: VideoSt
 
 
 def one_pass(
-    network: nn.Module, clips: Clips, phase: int, changes: Callable[[int], Changes], pixel_mm: float, precision: str, batch_size: int
+    network: nn.Module,
+    clips: Clips,
+    phase: int,
+    changes: Callable[[int], Changes],
+    pixel_mm: float,
+    precision: str,
+    batch_size: int,
+    after_batch: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
     """Standardised ages (n,) float32 of all clips, in one frame phase, without dropout or gradients."""
     network.eval()
@@ -94,4 +101,5 @@ def one_pass(
             rows = np.arange(start, min(start + batch_size, len(clips.indices)))
             batch = clips.batch(rows, np.full(len(rows), phase))
             results.append(forward(network, network_input(batch, changes(len(rows)), clips.size, pixel_mm), precision))
+            after_batch()
     return torch.cat(results).cpu().numpy()

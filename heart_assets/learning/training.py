@@ -1,11 +1,12 @@
-"""One training, from a table of rows to a `TrainedModel`, resumable after every epoch.
+"""One training, from a table of rows to a `TrainedModel`, that goes on where it was ended.
 
 What belongs here: the loop, and what a checkpoint holds. What does not: layers (networks.py), pixels (clips.py, augment.py),
-how one step is taken (optimisation.py), the checkpoint's file (checkpoint.py).
+how one step is taken (optimisation.py), the checkpoint's file (checkpoint.py), how signals are put off (interruption.py).
 
 Everything random comes from two states that the training owns: a CPU generator for the order and the augmentation, and
 torch's global state (initial weights, dropout), which is forked, so the caller's is untouched. On one kind of CPU with
-one number of threads, the same inputs and seed give the same bits, interrupted or not.
+one number of threads, the same inputs and seed give the same bits, interrupted or not; on a GPU, the same but for the
+noise of its arithmetic. A kill costs what was done since the last epoch; SIGTERM and SIGINT cost nothing.
 """
 
 import copy
@@ -21,11 +22,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from heart_assets.files import digest
 from heart_assets.learning.augment import network_input, no_changes, random_changes
-from heart_assets.learning.checkpoint import load_checkpoint, save_checkpoint
+from heart_assets.learning.checkpoint import alone_with, load_checkpoint, save_checkpoint, training_key
 from heart_assets.learning.clips import Clips, clip_shape
 from heart_assets.learning.device import compute_device, forward, machine, place
+from heart_assets.learning.interruption import deferred_signals
 from heart_assets.learning.models import HISTORY_COLUMNS, LearningError, TrainedModel
 from heart_assets.learning.networks import build_network
 from heart_assets.learning.optimisation import average, decay_groups, loss_function, one_cycle
@@ -60,29 +61,45 @@ def train_model(
         seed: of this very training (the caller mixes view and fold in).
         checkpoint: file that is rewritten after every epoch, and from which an interrupted training goes on. It stays
             when training has ended (and then gives the same model at once); the caller removes it with the model safe.
-        on_epoch: called after every epoch, and after its checkpoint, with the epoch's row of the history and `epochs`.
+        on_epoch: called after every epoch, and after its checkpoint, with the epoch's row of the history, `epochs` and
+            `seconds` (wall time of the epoch, or of what an interruption had left of it).
+
+    SIGTERM or SIGINT, in the main thread: the batch is finished and the checkpoint saved, with the position inside the
+    epoch; then whoever handled the signal before gets it.
 
     Raises:
         LearningError: the rows, the store and the settings do not fit (before any training), or training diverged.
+        StudyError: another process is training from this checkpoint.
     """
     check_training_rows(rows, len(videos))
     device = compute_device()
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with alone_with(checkpoint), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         run = _Run(videos, rows, training, spacing_mm, seed, device)
         if checkpoint is not None:
             run.resume(checkpoint)
-        while run.epoch < training.epochs:
-            row = run.one_epoch()
+
+        def save() -> None:
             if checkpoint is not None:
                 save_checkpoint(checkpoint, run.key, run.state())
-            if on_epoch is not None:
-                on_epoch({**row, "epochs": training.epochs})
+
+        def heed_signals() -> None:
+            if signals.noted is not None:
+                save()
+                signals.deliver()
+
+        with deferred_signals() as signals:
+            while run.epoch < training.epochs:
+                row = run.one_epoch(heed_signals)
+                save()
+                if on_epoch is not None:
+                    on_epoch({**row, "epochs": training.epochs})
+                signals.deliver()
         return run.model()
 
 
 class _Run:
-    """The state of one training: built anew or resumed, moved on by one epoch at a time."""
+    """The state of one training: built anew or resumed, moved on by one epoch at a time, fit to be saved after any batch."""
 
     def __init__(
         self, videos: VideoStore, rows: pd.DataFrame, training: TrainingSettings, spacing_mm: float, seed: int, device: torch.device
@@ -95,46 +112,56 @@ class _Run:
         self.network = place(build_network(training, *clip_shape(videos, training)), device)
         self.train_clips = Clips(videos, train["index"].to_numpy(), training, device)
         self.val_clips = Clips(videos, val["index"].to_numpy(), training, device)
-        self.key = _key(videos, rows, training, spacing_mm, seed, device)
+        self.key = training_key(videos, rows, training, spacing_mm, seed, device, CODE_VERSION)
 
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(decay_groups(self.network, training.weight_decay), fused=True)
         self.generator = torch.Generator().manual_seed(seed)
-        self.epoch = 0
+        self.epoch = 0  # finished ones
+        self.order: Tensor | None = None  # of the rows in the epoch under way
+        self.losses: list[Tensor] = []  # one for each of its batches that is done
         self.history: list[list[float]] = []
         self.best = copy.deepcopy(self.averaged.state_dict())
         self.best_epoch = 0
 
-    def one_epoch(self) -> dict[str, float]:
-        """Train on every clip once, validate the averaged weights, and return the epoch's row of the history."""
+    def one_epoch(self, after_batch: Callable[[], None]) -> dict[str, float]:
+        """Train on every clip once, or on those that an interrupted epoch has left; validate the averaged weights.
+
+        Args:
+            after_batch: called after every batch of either kind.
+
+        Returns:
+            The epoch's row of the history, and `seconds`.
+        """
         started = time.monotonic()
-        losses, rate = [], 0.0
         batches = self._batches()
-        for number, batch in enumerate(batches):
-            step = self.epoch * len(batches) + number
-            rate = one_cycle(step, self.training.epochs * len(batches), self.training.learning_rate)
-            losses.append(self._step(batch, step, rate))
-        train_losses = torch.stack(losses).cpu().numpy()
-        if not np.isfinite(train_losses).all():
-            at = int(np.flatnonzero(~np.isfinite(train_losses))[0]) + 1
+        steps = self.training.epochs * len(batches)
+        rates = [one_cycle(self.epoch * len(batches) + k, steps, self.training.learning_rate) for k in range(len(batches))]
+        for number in range(len(self.losses), len(batches)):
+            self.losses.append(self._step(batches[number], self.epoch * len(batches) + number, rates[number]))
+            after_batch()
+        losses = torch.stack(self.losses).cpu().numpy()
+        if not np.isfinite(losses).all():
+            at = int(np.flatnonzero(~np.isfinite(losses))[0]) + 1
             raise LearningError(
                 f"training diverged: the loss is not a finite number at epoch {self.epoch + 1}, step {at} of {len(batches)}; "
                 "lower training.learning_rate"
             )
-        self.epoch += 1
-        row = dict(zip(HISTORY_COLUMNS, [self.epoch, rate, float(train_losses.mean()), *self._validate()], strict=False))
+        values = [self.epoch + 1, rates[-1], float(losses.mean()), *self._validate(after_batch)]
+        row = dict(zip(HISTORY_COLUMNS, values, strict=True))
         if not math.isfinite(row["val_loss"]):
-            raise LearningError(f"training diverged: the averaged weights give no finite validation loss after epoch {self.epoch}")
+            raise LearningError(f"training diverged: the averaged weights give no finite validation loss after epoch {self.epoch + 1}")
         if not self.history or row["val_rmse"] < min(earlier[HISTORY_COLUMNS.index("val_rmse")] for earlier in self.history):
-            self.best, self.best_epoch = copy.deepcopy(self.averaged.state_dict()), self.epoch
-        row["seconds"] = time.monotonic() - started
-        self.history.append(list(row.values()))
-        return row
+            self.best, self.best_epoch = copy.deepcopy(self.averaged.state_dict()), self.epoch + 1
+        self.history.append(values)
+        self.epoch, self.order, self.losses = self.epoch + 1, None, []
+        return {**row, "seconds": time.monotonic() - started}
 
     def _batches(self) -> list[np.ndarray]:
-        """All training rows in random order, in batches that differ by at most one row in size (and never of one row: BatchNorm)."""
-        order = torch.randperm(len(self.train_ages), generator=self.generator).numpy()
-        return np.array_split(order, min(math.ceil(len(order) / self.training.batch_size), len(order) // 2))
+        """All training rows in the epoch's random order, in batches that differ by at most one row in size (never one row: BatchNorm)."""
+        if self.order is None:
+            self.order = torch.randperm(len(self.train_ages), generator=self.generator)
+        return np.array_split(self.order.numpy(), min(math.ceil(len(self.order) / self.training.batch_size), len(self.order) // 2))
 
     def _step(self, batch: np.ndarray, step: int, rate: float) -> Tensor:
         """One step of the optimiser and of the average; returns the loss, left on the device."""
@@ -156,9 +183,10 @@ class _Run:
         average(self.averaged, self.network, decay=min(0.999, (1 + step) / (10 + step)))
         return loss.detach()
 
-    def _validate(self) -> tuple[float, float, float, float]:
+    def _validate(self, after_batch: Callable[[], None]) -> tuple[float, float, float, float]:
         """Loss, R2, RMSE and MAE of the averaged weights: first frame phase, unchanged clips."""
-        output = one_pass(self.averaged, self.val_clips, 0, no_changes, self.pixel_mm, self.training.precision, VALIDATION_BATCH)
+        precision = self.training.precision
+        output = one_pass(self.averaged, self.val_clips, 0, no_changes, self.pixel_mm, precision, VALIDATION_BATCH, after_batch)
         standardised = torch.from_numpy((self.val_ages - self.mean) / self.sd).float()
         loss = float(loss_function(self.training.loss)(torch.from_numpy(output), standardised))
         error = output.astype(float) * self.sd + self.mean - self.val_ages
@@ -167,7 +195,7 @@ class _Run:
         return loss, r2, math.sqrt((error**2).mean()), float(np.abs(error).mean())
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next epoch depends on."""
+        """Everything that the next batch and all after it depend on (see `STATE_VERSION`)."""
         cuda = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []
         return {
             "network": self.network.state_dict(),
@@ -176,6 +204,8 @@ class _Run:
             "best": self.best,
             "best_epoch": self.best_epoch,
             "epoch": self.epoch,
+            "order": self.order,
+            "losses": torch.stack(self.losses).cpu() if self.losses else torch.empty(0),
             "history": self.history,
             "generator": self.generator.get_state(),
             "torch": torch.get_rng_state(),
@@ -191,12 +221,13 @@ class _Run:
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best, self.best_epoch = state["best"], state["best_epoch"]
-        self.epoch, self.history = state["epoch"], state["history"]
+        self.epoch, self.history, self.order = state["epoch"], state["history"], state["order"]
+        self.losses = list(state["losses"].to(self.device))
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["torch"])
         for value in state["cuda"]:
             torch.cuda.set_rng_state(value, self.device)
-        logger.info("Training goes on after epoch %d of %d.", self.epoch, self.training.epochs)
+        logger.info("Training goes on after epoch %d of %d and %d batches.", self.epoch, self.training.epochs, len(self.losses))
 
     def model(self) -> TrainedModel:
         """The model that the settings ask for: averaged weights at the end, or at the best validation RMSE."""
@@ -224,9 +255,3 @@ class _Run:
             "n_val": len(self.val_ages),
         }
         return TrainedModel(weights, card, pd.DataFrame(self.history, columns=list(HISTORY_COLUMNS)).astype({"epoch": int}))
-
-
-def _key(videos: VideoStore, rows: pd.DataFrame, training: TrainingSettings, spacing_mm: float, seed: int, device: torch.device) -> str:
-    """Digest of all that decides a training's bits, the kind of machine included."""
-    table = rows[["index", "study_id", "age", "split"]].to_csv(index=False)
-    return digest([videos.digest, table, training.model_dump(mode="json"), spacing_mm, seed, CODE_VERSION, machine(device)])

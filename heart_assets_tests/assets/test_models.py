@@ -1,5 +1,9 @@
 """trained_model, predictions and baseline_predictions by direct call, on twelve videos of 16 pixels."""
 
+import os
+import signal
+from pathlib import Path
+
 import dagster as dg
 import numpy as np
 import pandas as pd
@@ -7,9 +11,21 @@ import pytest
 
 from heart_assets import artefacts, learning
 from heart_assets.assets.models import TrainingConfig
-from heart_assets.learning import TrainedModel, model_digest
+from heart_assets.definitions import build_definitions
+from heart_assets.learning import TrainedModel, augment, model_digest
 from heart_assets.ledger import Study
-from heart_assets_tests.tiny import call, ids, make, record_of, split_table, stores, tiny_study, video_store
+from heart_assets_tests.tiny import (
+    call,
+    ids,
+    make,
+    record_of,
+    settle,
+    settle_videos,
+    split_table,
+    stores,
+    tiny_study,
+    video_store,
+)
 
 PEOPLE = ids(12)
 ONCE, AGAIN = TrainingConfig(), TrainingConfig(again=True)
@@ -39,6 +55,7 @@ def test_a_training_says_what_it_did(trained):
     assert result.metadata["parameters"] == sum(result.value.weights[name].size for name in trainable(result.value))
     for name in ("train_loss", "val_loss", "val_r2", "val_rmse", "val_mae"):
         assert result.metadata[name] == history[name].iloc[-1]
+    assert result.metadata["resumed_after_epoch"] == 0 and result.metadata["seconds"] > 0
     assert result.metadata["learning_curve"].md_str.startswith("![learning_curve](data:image/png;base64,")
     assert (study.settings.data_dir / "models/4ch/Fold1/learning_curve.png").read_bytes().startswith(b"\x89PNG")
     (check,) = result.check_results
@@ -53,6 +70,40 @@ def test_a_training_says_what_it_did(trained):
 
 def trainable(model: TrainedModel) -> list[str]:
     return [name for name in model.weights if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))]
+
+
+def train_by_dagster(root: Path) -> tuple[dg.ExecuteInProcessResult, dict[str, bytes]]:
+    """The step as the job `train` has it, with what is upstream of it on disk; and the files it left."""
+    study = tiny_study(root, {"training.epochs": 2, "training.batch_size": 2})
+    settle_videos(study, "90", PEOPLE)
+    settle(study, "fold_split", "1", split_table(PEOPLE, 1))
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("heart_deliveries", ["90"])
+        job = build_definitions(study.settings).resolve_job_def("train")
+        result = job.execute_in_process(partition_key="1|4ch", asset_selection=[dg.AssetKey("trained_model")], instance=instance)
+    return result, {path.name: path.read_bytes() for path in study.layout.model("4ch", "1").iterdir()}
+
+
+def test_a_step_that_is_terminated_is_retried_from_where_it_was_and_ends_with_the_same_files(tmp_path, monkeypatch):
+    """SIGTERM comes in the third batch of four, and in the fourth, as at the end of a job's time or from `scancel`."""
+    _, whole = train_by_dagster(tmp_path / "whole")
+    batches = []
+
+    def random_changes(*arguments):
+        batches.append(None)
+        if len(batches) in (3, 4):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return augment.random_changes(*arguments)
+
+    monkeypatch.setattr("heart_assets.learning.training.random_changes", random_changes)
+    monkeypatch.setattr(dg.RetryPolicy, "calculate_delay", lambda policy, attempt: 0.01)
+    result, files = train_by_dagster(tmp_path / "terminated")
+    assert [event.event_type_value for event in result.all_events].count("STEP_UP_FOR_RETRY") == 2 and len(batches) == 4
+    assert files.keys() == whole.keys() >= {"model.safetensors", "model.json", "history.csv", "record.json"}
+    for name, content in whole.items():
+        assert files[name] == content, name
+    (made,) = result.asset_materializations_for_node("trained_model")
+    assert made.metadata["resumed_after_epoch"].value == 1 and 0 < made.metadata["seconds"].value < 60
 
 
 def test_view_and_fold_are_mixed_into_the_seed(study, monkeypatch):

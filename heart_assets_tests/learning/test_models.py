@@ -32,11 +32,11 @@ def test_round_trip_is_exact(model, tmp_path):
     assert model_digest(loaded) == model_digest(model)
 
 
-def test_the_digest_is_of_weights_and_card_not_of_how_long_it_took(model):
+def test_the_digest_is_of_weights_and_card_not_of_the_history(model):
     other = {**model.weights, "stem.counter": np.array(8)}
     assert model_digest(dataclasses.replace(model, weights=other)) != model_digest(model)
     assert model_digest(dataclasses.replace(model, card={**model.card, "seed": 1})) != model_digest(model)
-    assert model_digest(dataclasses.replace(model, history=model.history.assign(seconds=0.0))) == model_digest(model)
+    assert model_digest(dataclasses.replace(model, history=model.history.iloc[:1])) == model_digest(model)
 
 
 @pytest.mark.parametrize("name", ["history.csv", "model.json", "model.safetensors"])
