@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= study.toml
 
-.PHONY: demo bench-demo pictures test test-slow test-gpu ui lint clean
+.PHONY: demo bench-demo bench-executor pictures test test-slow test-gpu ui lint clean
 
 $(VENV)/installed: pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; set PYTHON=python3.11")'
@@ -30,6 +30,9 @@ test-gpu: $(VENV)/installed
 
 bench-demo: $(VENV)/installed
 	$(BIN)/python benchmarks/demo.py
+
+bench-executor: $(VENV)/installed
+	$(BIN)/python benchmarks/executor.py
 
 pictures: $(VENV)/installed
 	$(BIN)/python docs/make_pictures.py
