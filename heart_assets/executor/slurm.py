@@ -233,7 +233,7 @@ def accounted(job_ids: Sequence[str]) -> dict[str, Job]:
     except SlurmError:
         return {}
     rows = [line.split("|") for line in answer.splitlines() if line]
-    return {job_id: Job(job_id, name, state.split()[0].rstrip("+"), exit_code=code) for job_id, name, state, code in rows}
+    return {job_id: Job(job_id, name, state.split()[0], exit_code=code) for job_id, name, state, code in rows}
 
 
 def run(command: Sequence[str], script: str | None = None) -> str:

@@ -46,7 +46,7 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1
 ReturnToService=2
 KillWait=5
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=8 Gres=gpu:2 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=8000 Gres=gpu:2 State=UNKNOWN
 PartitionName=pretend Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 DEVICES = "Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n"

@@ -1,10 +1,14 @@
 """Devices by name: what is asked for, what the driver lists, what is allowed."""
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from heart_assets.executor import lease
 from heart_assets.executor.devices import DeviceError, allowed, available_cores, find_devices, nvidia_devices, parse_listing
 
 LISTING = """GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-11111111-aaaa)
@@ -90,3 +94,25 @@ def test_cores_keep_to_affinity_and_quota(tmp_path: Path) -> None:
     for text, expected in (("max 100000", cores), ("100000 100000", 1), ("50000 100000", 1), (f"{(cores + 2) * 1000} 1000", cores)):
         quota.write_text(text)
         assert available_cores(quota) == expected
+
+
+def test_finding_devices_does_not_import_torch() -> None:
+    code = "import sys; from heart_assets.executor.devices import find_devices; find_devices(); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+@pytest.mark.gpu
+def test_torch_sees_just_the_leased_device(tmp_path: Path) -> None:
+    """Two leases on a real machine: each torch sees one device, the one with the leased UUID; with one GPU the second waits."""
+    devices = find_devices()
+    if devices.threads:
+        pytest.skip("no GPU on this machine")
+    code = "import torch; print(torch.cuda.device_count(), torch.cuda.get_device_properties(0).uuid, flush=True)"
+    order = {"parent": os.getpid(), "tell": 2, "count": 1, "folder": str(tmp_path), "devices": devices.names, "threads": 0}
+    command = [sys.executable, "-I", "-S", lease.__file__, json.dumps({**order, "command": [sys.executable, "-c", code]})]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in processes:
+        seen, told = process.communicate(timeout=300)
+        (leased,) = json.loads(told.splitlines()[-1])["leased"]
+        count, uuid = seen.split()
+        assert count == "1" and leased.removeprefix("GPU-") == uuid
