@@ -83,6 +83,7 @@ def main(descriptor: int) -> None:
     with socket.socket(fileno=descriptor) as requests:
         setting, _ = receive(requests)
         lease.die_with_parent(signal.SIGKILL, setting["parent"])
+        gc.disable()  # importing makes little garbage, and much work for its collector
         load(warm_up, setting["warm_up"])
         while True:
             try:
@@ -94,6 +95,7 @@ def main(descriptor: int) -> None:
             gc.freeze()  # what is loaded stays: no collection in a step need look at it, which would copy its pages
             grandchild = fork_orphan()
             if grandchild == 0:
+                gc.enable()
                 break
             send(requests, {"pid": grandchild})
             for received in descriptors:

@@ -80,8 +80,27 @@ def test_two_runs_at_once_never_share_a_device(toy: Toy, runs: DirectRuns) -> No
     notes = sorted(toy.notes("cell")[before:], key=lambda note: note["time"])
     assert [note["event"] for note in notes] == ["start", "end", "start", "end"]
     assert notes[0]["pid"] == notes[1]["pid"] != notes[2]["pid"]
-    events = [event for result in results if result.run_id for event in toy.events(result.run_id, "cell")]
-    assert "Waiting for 2 of 2 devices: it is next." in events
+
+
+def test_a_step_that_waits_says_so(toy: Toy, runs: DirectRuns) -> None:
+    begin = len(toy.notes("holds_on"))
+    hold, cell = RunSpec("hold"), RunSpec("cells", "Fold0|3ch")
+    ids: dict[RunSpec, str] = {}
+
+    def free_the_device_once_somebody_waits() -> None:
+        toy.notes("holds_on", at_least=begin + 1)
+        wait_until(lambda: cell in ids and "Waiting for 2 of 2 devices: it is next." in toy.events(ids[cell], "cell"), 30)
+        toy.instance.run_coordinator.cancel_run(ids[hold])
+
+    def on_started(spec: RunSpec, run_id: str) -> None:
+        ids[spec] = run_id
+
+    thread = threading.Thread(target=free_the_device_once_somebody_waits)
+    thread.start()
+    results = runs.launch([hold, cell], on_started=on_started)
+    thread.join()
+    assert [result.status for result in results] == ["CANCELED", "SUCCESS"]
+    assert any("Leased pretend-0, pretend-1 after" in event for event in toy.events(ids[cell], "cell"))
 
 
 def test_cancel_ends_the_process_group(toy: Toy, runs: DirectRuns) -> None:

@@ -79,10 +79,11 @@ def test_steps_end_as_they_do_on_one_machine(on_slurm: Toy, slurm_runs: DirectRu
 
 def test_six_partitions_on_two_devices_one_of_them_cancelled_from_outside(on_slurm: Toy, slurm_runs: DirectRuns) -> None:
     def scancel() -> None:
-        victim = next(note for note in on_slurm.notes("trained", at_least=1) if note["event"] == "start")
+        victim = on_slurm.notes("trained", at_least=begin + 1)[begin]
         cancelled.append(victim["job"])
         subprocess.run(["scancel", victim["job"]], check=True)
 
+    begin = len(on_slurm.notes("trained"))
     cancelled: list[str] = []
     thread = threading.Thread(target=scancel)
     thread.start()
@@ -90,7 +91,7 @@ def test_six_partitions_on_two_devices_one_of_them_cancelled_from_outside(on_slu
     thread.join()
     assert [result.status for result in results] == ["SUCCESS"] * 6
 
-    notes = on_slurm.notes("trained")
+    notes = on_slurm.notes("trained")[begin:]
     ended = {note["job"]: note for note in notes if note["event"] == "end"}
     assert sorted(note["fold"] for note in ended.values()) == FOLDS
     assert len({note["job"] for note in notes}) == 7 and cancelled[0] not in ended
