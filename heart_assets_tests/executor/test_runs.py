@@ -1,14 +1,18 @@
 """Steps through real runs: how each way to end is seen and told."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 from dagster import DagsterEventType
 
-from heart_assets.executor import DirectRuns, RunResult, RunSpec, launch_runs
+from heart_assets.executor import DirectRuns, RunResult, RunSpec, launch_runs, lease
+from heart_assets.executor.local_steps import make_lock_folder
 from heart_assets_tests.executor.conftest import Toy, alive, parent_of, wait_until
 from heart_assets_tests.executor.toy import GRACE_SECONDS
 
@@ -83,24 +87,24 @@ def test_two_runs_at_once_never_share_a_device(toy: Toy, runs: DirectRuns) -> No
 
 
 def test_a_step_that_waits_says_so(toy: Toy, runs: DirectRuns) -> None:
-    begin = len(toy.notes("holds_on"))
-    hold, cell = RunSpec("hold"), RunSpec("cells", "Fold0|3ch")
-    ids: dict[RunSpec, str] = {}
+    make_lock_folder(toy.folder / "locks")
+    order = {"parent": os.getpid(), "tell": 1, "count": 1, "folder": str(toy.folder / "locks"), "devices": ["pretend-0"], "threads": 0}
+    command = [sys.executable, "-I", "-S", lease.__file__, json.dumps({**order, "command": ["/bin/sleep", "60"]})]
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert holder.stdout and b"leased" in holder.stdout.readline()
+    ids: list[str] = []
 
     def free_the_device_once_somebody_waits() -> None:
-        toy.notes("holds_on", at_least=begin + 1)
-        wait_until(lambda: cell in ids and "Waiting for 2 of 2 devices: it is next." in toy.events(ids[cell], "cell"), 30)
-        toy.instance.run_coordinator.cancel_run(ids[hold])
-
-    def on_started(spec: RunSpec, run_id: str) -> None:
-        ids[spec] = run_id
+        wait_until(lambda: bool(ids) and "Waiting for 2 of 2 devices: it is next." in toy.events(ids[0], "cell"), 30)
+        holder.kill()
 
     thread = threading.Thread(target=free_the_device_once_somebody_waits)
     thread.start()
-    results = runs.launch([hold, cell], on_started=on_started)
+    (result,) = runs.launch([RunSpec("cells", "Fold0|3ch")], on_started=lambda _, run_id: ids.append(run_id))
     thread.join()
-    assert [result.status for result in results] == ["CANCELED", "SUCCESS"]
-    assert any("Leased pretend-0, pretend-1 after" in event for event in toy.events(ids[cell], "cell"))
+    holder.wait()
+    assert result.success
+    assert any("Leased pretend-0, pretend-1 after" in event for event in toy.events(ids[0], "cell"))
 
 
 def test_cancel_ends_the_process_group(toy: Toy, runs: DirectRuns) -> None:
