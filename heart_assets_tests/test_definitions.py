@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import dagster as dg
@@ -193,10 +195,19 @@ FOREIGN = {
 }
 
 
+@cache
+def parsed(path: Path) -> ast.AST:
+    """A module's syntax. CPython before 3.11.8 sometimes miscounts its depth when other Python code runs meanwhile (gh-106905)."""
+    for _ in range(5):
+        with suppress(SystemError):
+            return ast.parse(path.read_text())
+    return ast.parse(path.read_text())
+
+
 def imports(path: Path) -> set[str]:
     """Every module that a file imports, at whatever depth of the code."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
