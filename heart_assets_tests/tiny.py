@@ -75,7 +75,8 @@ def declared(study: Study) -> dict[str, dg.AssetsDefinition]:
 
 def call(study: Study, asset: str, partition: str | None = None, **inputs: Any) -> dg.MaterializeResult:
     """Call an asset's function with literal inputs; no Dagster instance, nothing is stored."""
-    return declared(study)[asset](dg.build_asset_context(partition_key=partition), study=study, **inputs)
+    with dg.build_asset_context(partition_key=partition) as context:  # closed here: left to the garbage, it logs at any time
+        return declared(study)[asset](context, study=study, **inputs)
 
 
 def make(study: Study, asset: str, partition: str | None = None, **inputs: Any) -> dg.MaterializeResult:

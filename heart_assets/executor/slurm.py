@@ -11,7 +11,6 @@ job for MinJobAge (300 s by default), and leaves out ids that it does not know i
 """
 
 import json
-import os
 import re
 import subprocess
 import time
@@ -29,15 +28,12 @@ WARNING_SECONDS = 120
 ENDED_STATES = frozenset(
     ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT")
 )
-NO_ANSWER = re.compile("contact|connect|timed out|transmit|receive|standby|temporarily", re.IGNORECASE)
-"""What the commands say when the controller could not be reached; with any other failure it has refused what it was asked for."""
-
-QUEUE = ("squeue", "--noheader", "--states=all", "--Format=JobID:|,State:|,RestartCnt:|,Reason:|,Name:")
-QUEUE_LINE = re.compile(r"(?P<job_id>\d+)\|(?P<state>[A-Z_]+)\|(?P<restarts>\d+)\|(?P<reason>.*?)\|(?P<name>.*)")
+NO_ANSWER = re.compile("contact|connect|timed out|transmit|temporarily", re.IGNORECASE)
+"""What sbatch says when the controller could not be reached; with any other failure it has refused the job."""
 
 FORMS = {
-    "time": (re.compile(r"[0-9]+(:[0-9]{2}){0,2}|[0-9]+-[0-9]+(:[0-9]{2}){0,2}"), "a time such as 90 (minutes), 12:00:00 or 2-00:00:00"),
-    "memory": (re.compile(r"[0-9]+[KMGT]?"), "an amount such as 32G or 4000M"),
+    "time": (re.compile(r"\d+(:\d\d){0,2}|\d+-\d+(:\d\d){0,2}"), "a time such as 90 (minutes), 12:00:00 or 2-00:00:00"),
+    "memory": (re.compile(r"\d+[KMGT]?"), "an amount such as 32G or 4000M"),
     "partition": (re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,-]*"), "the name of a partition"),
     "constraint": (re.compile(r"[A-Za-z0-9_(\[][A-Za-z0-9_.,&|*()\[\]-]*"), "features such as a100|h100"),
 }
@@ -45,10 +41,6 @@ FORMS = {
 
 class SlurmError(RuntimeError):
     """A command of Slurm failed or is absent; the message is a sentence with Slurm's own words."""
-
-
-class NoAnswer(SlurmError):
-    """Slurm's controller did not answer, and may or may not have done what it was asked for."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +125,7 @@ class Slurm:
     ) -> str:
         """Submit a batch job and return its id; if there is an active job of this name, return that one's instead.
 
-        sbatch may fail after the controller has taken the job, so each failure is followed by looking it up.
+        sbatch may fail after the controller has taken the job, so each new try begins with looking it up.
 
         Args:
             name: unique to the work.
@@ -149,23 +141,18 @@ class Slurm:
         """
         asked = [*resource_options(resources, gpus), *options]
         command = ["sbatch", *job_options(name, output, folder), *asked]
-        ended: set[str] | None = None
-        failure = None
-        for tries_left in range(SUBMISSIONS, -1, -1):
+        for attempt in range(1, SUBMISSIONS + 1):
             try:
-                jobs = queue(f"--name={name}")
-                if ended is None:
-                    ended = {job.job_id for job in jobs if not job.active}
-                if taken := newest(job for job in jobs if job.job_id not in ended):
-                    return taken.job_id
-                if tries_left:
-                    return submitted_id(run(command, script))
-            except NoAnswer as error:
-                failure = error
-                time.sleep(PAUSE_SECONDS)
+                if job := self.find(name):
+                    return job.job_id
+                return run(command, script).strip().split(";")[0]
             except SlurmError as error:
-                raise SlurmError(f"{error} It was asked for {' '.join(asked)}.") from None
-        raise failure or AssertionError("unreachable")
+                if not NO_ANSWER.search(str(error)):
+                    raise SlurmError(f"{error} It was asked for {' '.join(asked)}.") from None
+                if attempt == SUBMISSIONS:
+                    raise
+                time.sleep(PAUSE_SECONDS)
+        raise AssertionError("unreachable")
 
     def find(self, name: str) -> Job | None:
         """The newest active job of this user with this name.
@@ -173,7 +160,8 @@ class Slurm:
         Raises:
             SlurmError: Slurm does not answer.
         """
-        return newest(job for job in queue(f"--name={name}") if job.active)
+        found = [job for job in parse_queue(run([*QUEUE, "--me", f"--name={name}"])) if job.active]
+        return max(found, key=lambda job: int(job.job_id), default=None)
 
     def jobs(self, job_ids: Iterable[str]) -> dict[str, Job]:
         """What Slurm knows of jobs, by id: from its queue, and of those that the queue has forgotten from the accounting, if there is one.
@@ -182,7 +170,7 @@ class Slurm:
             SlurmError: Slurm does not answer.
         """
         wanted = list(job_ids)
-        known = {job.job_id: job for job in queue() if job.job_id in wanted}
+        known = {job.job_id: job for job in parse_queue(run([*QUEUE, "--me"])) if job.job_id in wanted}
         forgotten = [job_id for job_id in wanted if job_id not in known]
         return known | (accounted(forgotten) if forgotten else {})
 
@@ -191,9 +179,7 @@ class Slurm:
         run(["scancel", "--quiet", *(["--signal=KILL", "--full"] if kill else []), *job_ids])
 
 
-def newest(jobs: Iterable[Job]) -> Job | None:
-    """The one that was submitted last."""
-    return max(jobs, key=lambda job: int(job.job_id), default=None)
+QUEUE = ("squeue", "--noheader", "--states=all", "--Format=JobID:|,Name:|,State:|,Reason:|,RestartCnt:|")
 
 
 def job_options(name: str, output: Path, folder: Path) -> list[str]:
@@ -205,7 +191,7 @@ def job_options(name: str, output: Path, folder: Path) -> list[str]:
         "--open-mode=append",
         f"--signal=B:TERM@{WARNING_SECONDS}",
         f"--job-name={name}",
-        f"--output={str(output).replace('%', '%%')}",
+        f"--output={output}",
         f"--chdir={folder}",
     ]
 
@@ -223,59 +209,46 @@ def resource_options(resources: SlurmResources, gpus: int) -> list[str]:
     return ["--nodes=1", "--ntasks=1", *(f"--{option}={value}" for option, value in asked.items() if value is not None)]
 
 
-def submitted_id(answer: str) -> str:
-    """The id in sbatch's answer, which a site's plugins may have put their own words around.
-
-    Raises:
-        NoAnswer: there is none.
-    """
-    ids = re.findall(r"^(\d+)(?:;.*)?$", answer, re.MULTILINE)
-    if not ids:
-        raise NoAnswer(f"Slurm's command sbatch has not said the number of the job, but: {' '.join(answer.split())}")
-    return str(ids[-1])
-
-
-def queue(*options: str) -> list[Job]:
-    """This user's jobs in squeue's answer. The reason and the name of a job may hold anything, and are last."""
-    answer = run([*QUEUE, f"--user={os.geteuid()}", *options])
-    lines = [match.groupdict() for line in answer.splitlines() if (match := QUEUE_LINE.fullmatch(line))]
-    return [Job(**{**line, "reason": line["reason"].removeprefix("None"), "restarts": int(line["restarts"])}) for line in lines]
+def parse_queue(answer: str) -> list[Job]:
+    """Jobs in squeue's answer."""
+    jobs = []
+    for line in answer.splitlines():
+        job_id, name, state, reason, restarts = line.split("|")[:5]
+        jobs.append(Job(job_id, name, state, "" if reason == "None" else reason, int(restarts)))
+    return jobs
 
 
 def accounted(job_ids: Sequence[str]) -> dict[str, Job]:
-    """What the accounting knows of jobs that have ended, by id; nothing where there is none."""
+    """What the accounting knows of jobs, by id; nothing where there is none."""
     command = [
         "sacct",
         "--allocations",
         "--noheader",
         "--parsable2",
-        "--format=JobIDRaw,State,ExitCode,JobName",
+        "--format=JobIDRaw,JobName,State,ExitCode",
         f"--jobs={','.join(job_ids)}",
     ]
     try:
         answer = run(command)
     except SlurmError:
         return {}
-    rows = [line.split("|", 3) for line in answer.splitlines() if line.count("|") >= 3]
-    jobs = (Job(job_id, name, state.split(" ")[0].rstrip("+"), exit_code=code) for job_id, state, code, name in rows)
-    return {job.job_id: job for job in jobs if not job.active}
+    rows = [line.split("|") for line in answer.splitlines() if line]
+    return {job_id: Job(job_id, name, state.split()[0], exit_code=code) for job_id, name, state, code in rows}
 
 
 def run(command: Sequence[str], script: str | None = None) -> str:
     """Run one of Slurm's commands and return what it printed.
 
     Raises:
-        SlurmError: it is not installed, or fails.
-        NoAnswer: it takes longer than a minute, or says that Slurm does not answer.
+        SlurmError: it is not installed, fails, or takes longer than a minute.
     """
     try:
-        ended = subprocess.run(command, input=script, capture_output=True, text=True, errors="replace", timeout=COMMAND_SECONDS)
+        ended = subprocess.run(command, input=script, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
     except FileNotFoundError:
         raise SlurmError(f"Slurm's command {command[0]} is not installed on this machine.") from None
     except subprocess.TimeoutExpired:
-        raise NoAnswer(f"Slurm's command {command[0]} timed out after {COMMAND_SECONDS:.0f} s.") from None
+        raise SlurmError(f"Slurm's command {command[0]} timed out after {COMMAND_SECONDS:.0f} s.") from None
     if ended.returncode:
         words = " ".join(ended.stderr.replace(f"{command[0]}: ", "").replace("error: ", "").split()).rstrip(".")
-        kind = NoAnswer if NO_ANSWER.search(words) else SlurmError
-        raise kind(f"Slurm's command {command[0]} failed: {words or f'exit code {ended.returncode}'}.")
+        raise SlurmError(f"Slurm's command {command[0]} failed: {words or f'exit code {ended.returncode}'}.")
     return ended.stdout
