@@ -25,6 +25,8 @@ from heart_assets.executor import (
 from heart_assets.settings import ComputeSettings
 
 HEAVY_STEPS_AT_ONCE = 1
+GRACE_SECONDS = 30.0
+"""For a cancelled step to end itself: the checkpoint of the largest network (3.7 GB) is on disk in half of that."""
 RETRIES = dg.RetryPolicy(max_retries=2, delay=5)
 """For steps that may end by no fault of their own: a GPU that fails, a job that is preempted. Errors of the study are not retried."""
 
@@ -59,6 +61,7 @@ def study_executor(compute: ComputeSettings) -> dg.ExecutorDefinition:
         devices=compute.devices,
         cpu_slots=compute.cpu_slots,
         backend=compute.backend,
+        grace_seconds=GRACE_SECONDS,
         interval_seconds=0.5 if compute.backend == "slurm" else 0.1,  # there many runs share one database
         slurm_options=compute.slurm.options,
         pool_limits=partial(pool_limits, compute),

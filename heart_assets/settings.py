@@ -242,7 +242,9 @@ class ComputeSettings(_Section):
         None, ge=1, le=256, description="Concurrent GPU-asking steps on a machine without GPUs; default: one per core."
     )
     gpus_per_training: int = Field(1, ge=1, le=16, description="Devices a training or prediction step asks for.")
-    ingest_workers: int | None = Field(None, ge=1, le=256, description="Processes that clean one delivery; default: one per core.")
+    ingest_workers: int | None = Field(
+        None, ge=1, le=256, description="Processes that clean one delivery; default: one per core that the step may use."
+    )
     slurm: SlurmSettings = Field(SlurmSettings(), description="The cluster.")
 
     @field_validator("devices", mode="before")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,12 @@ from heart_assets.settings import load_settings
 from heart_assets_tests.tiny import made_study
 
 PARTICIPANTS, DEFECT_RATE = 15, 0.4
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sigterm_ends_processes() -> None:
+    """Whoever started pytest may ignore SIGTERM, and the tests' child processes would inherit that."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Raw DICOMs to cleaned video stores and liver maps, one delivery at a time, and the phenotype table."""
 
-import os
 import time
 from collections.abc import Callable
 
@@ -12,6 +11,7 @@ from heart_assets import checks, dicom, pictures
 from heart_assets.asset_results import Work, study_asset, user_errors
 from heart_assets.compute import ingest_needs
 from heart_assets.dicom import DeliveryResult, list_studies
+from heart_assets.executor import available_cores
 from heart_assets.files import claim_folder
 from heart_assets.ledger import HEART_FIELD, LIVER_FIELD, Study
 from heart_assets.metadata import picture
@@ -37,7 +37,7 @@ def heart_videos(context: dg.AssetExecutionContext, study: dg.ResourceParam[Stud
         settings,
         claim_folder(layout.scratch / f"heart_videos {work.partition}"),
         previous=previous or None,
-        workers=settings.compute.ingest_workers or os.cpu_count() or 1,
+        workers=settings.compute.ingest_workers or available_cores(),
         progress=_log_progress(context),
         withdrawn=study.withdrawn(),
         listing_rejections=not_studies,
@@ -59,7 +59,7 @@ def liver_images(context: dg.AssetExecutionContext, study: dg.ResourceParam[Stud
         settings,
         claim_folder(study.layout.scratch / f"liver_images {work.partition}"),
         previous=previous if previous.exists() else None,
-        workers=settings.compute.ingest_workers or os.cpu_count() or 1,
+        workers=settings.compute.ingest_workers or available_cores(),
         progress=_log_progress(context),
         withdrawn=study.withdrawn(),
         listing_rejections=not_studies,

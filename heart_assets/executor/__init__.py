@@ -13,7 +13,7 @@ Knows nothing of hearts, and imports nothing of the project outside this folder.
 
 from heart_assets.executor.declare import GPU_POOL, HEAVY_CPU_POOL, cpu, gpus, heavy_cpu, set_pool_limits
 from heart_assets.executor.definition import build_gpu_executor, count_devices, default_lock_folder, gpu_executor
-from heart_assets.executor.devices import DeviceError
+from heart_assets.executor.devices import DeviceError, available_cores
 from heart_assets.executor.direct_runs import DirectRuns, RunResult, RunSpec, launch_runs
 from heart_assets.executor.slurm import SlurmResources
 
@@ -25,6 +25,7 @@ __all__ = [
     "RunResult",
     "RunSpec",
     "SlurmResources",
+    "available_cores",
     "build_gpu_executor",
     "count_devices",
     "cpu",

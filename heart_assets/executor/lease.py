@@ -42,6 +42,12 @@ def die_with_parent(signal_number: int, parent: int | None = None) -> None:
         os.kill(os.getpid(), signal_number)
 
 
+def answer_to(parent: int) -> None:
+    """Have this process, which becomes a step, end with its `parent`, and on SIGTERM though whoever started Dagster ignores it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with_parent(signal.SIGKILL, parent)
+
+
 def take(folder: str, devices: Sequence[str], count: int, waits_behind: Callable[[int], None] = lambda _: None) -> list[str]:
     """Wait for `count` of `devices`, lock them for the life of this process, and return their names.
 
@@ -182,7 +188,7 @@ def prepare(order: Mapping[str, Any]) -> dict[str, str]:
 
 def main(order: Mapping[str, Any]) -> None:
     """Prepare as `order` says, and become its `command`, unless its `parent`, a process id, has ended."""
-    die_with_parent(signal.SIGKILL, order["parent"])
+    answer_to(order["parent"])
     os.set_inheritable(order["tell"], False)
     os.environ.update(prepare(order))
     os.execv(order["command"][0], order["command"])

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from heart_assets.executor.lease import die_with_parent
+from heart_assets.executor.lease import answer_to
 from heart_assets.executor.step_process import LAST_WORDS_SECONDS
 
 STEP_COMMAND = (sys.executable, "-m", "dagster", "api", "execute_step")
@@ -38,7 +38,7 @@ def main(end_file: Path, grace_seconds: float) -> int:
     me = os.getpid()
     asked_to_end = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: asked_to_end.set())
-    step = subprocess.Popen(STEP_COMMAND, start_new_session=True, preexec_fn=lambda: die_with_parent(signal.SIGKILL, me))
+    step = subprocess.Popen(STEP_COMMAND, start_new_session=True, preexec_fn=lambda: answer_to(me))
     code = watch(step, asked_to_end, lambda: run_over(os.environ[STEP_VARIABLE]), grace_seconds)
     if code:
         time.sleep(LAST_WORDS_SECONDS)

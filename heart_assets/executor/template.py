@@ -141,7 +141,7 @@ def warm_up(step: str) -> None:
 
 def become_step(request: dict[str, Any], descriptors: Sequence[int]) -> None:
     """In the forked process: take the lease, and run the module."""
-    lease.die_with_parent(signal.SIGKILL, request["order"]["parent"])
+    lease.answer_to(request["order"]["parent"])
     output, tell = descriptors
     os.dup2(output, 1)
     os.dup2(output, 2)

@@ -82,6 +82,26 @@ def test_signals_reach_the_group(start: Start) -> None:
     wait_until(lambda: not alive(int(last_line(process).split()[-1])), 5)
 
 
+@pytest.mark.parametrize("forked", [False, True], ids=["new interpreter", "forked"])
+def test_a_step_answers_to_sigterm_though_its_ancestors_ignore_it(forked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `nohup`-like wrappers, or a shell's `trap '' TERM`, have their whole family do."""
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    usual = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        template = Template("no step") if forked else None
+        environment = {**os.environ, "SAY": "hello"}
+        process = StepProcess(("heart_assets_tests.executor.a_step", "import time; time.sleep(60)"), environment, template=template)
+        wait_until(lambda: "hello" in process.output_tail(), 20)
+    finally:
+        signal.signal(signal.SIGTERM, usual)
+    process.send(signal.SIGTERM)
+    code = process.wait(time.monotonic() + 20)
+    process.close()
+    if template:
+        template.close()
+    assert code == -signal.SIGTERM
+
+
 def test_an_exception_ends_with_code_1_and_its_traceback(start: Start) -> None:
     process = start("raise OSError('this went wrong')")
     assert process.wait(time.monotonic() + 20) == 1
