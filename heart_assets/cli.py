@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 def _phantom(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from heart_assets.executor import available_cores
     from heart_assets.phantom import generate_cohort
 
     with tqdm(total=options.participants, unit="participant", desc="phantom") as bar:
@@ -61,7 +62,7 @@ def _phantom(options: argparse.Namespace) -> int:
                 options.seed,
                 options.difficulty,
                 options.defect_rate,
-                workers=os.cpu_count() or 1,
+                workers=available_cores(),
                 progress=lambda done, _: bar.update(done - bar.n),
             )
         except (ValueError, OSError) as error:

@@ -4,7 +4,6 @@ What belongs here: which steps need what, the executor with the study's defaults
 placed (`executor`), or what it does (`assets`).
 """
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from heart_assets.executor import (
     HEAVY_CPU_POOL,
     DeviceError,
     SlurmResources,
+    available_cores,
     build_gpu_executor,
     count_devices,
     gpus,
@@ -70,7 +70,7 @@ def study_executor(compute: ComputeSettings) -> dg.ExecutorDefinition:
 
 def runs_at_once(compute: ComputeSettings) -> int:
     """How many runs one process may keep going: as many as there are cores, or jobs on the cluster."""
-    return max(os.cpu_count() or 1, compute.slurm.max_jobs if compute.backend == "slurm" else 1)
+    return max(available_cores(), compute.slurm.max_jobs if compute.backend == "slurm" else 1)
 
 
 def pool_limits(compute: ComputeSettings) -> dict[str, int]:

@@ -91,7 +91,7 @@ def test_a_phantom_that_cannot_be(tmp_path, capsys, arguments, sentence):
 
 
 def test_a_phantom(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr("heart_assets.executor.available_cores", lambda: 1)
     assert cli.main(["phantom", "--out", str(tmp_path), "--participants", "1", "--seed", "3", "--defect-rate", "0"]) == 0
     (heart,) = (tmp_path / "heart").rglob("*.zip")
     assert heart.name.endswith("_20208_2_0.zip") and int(heart.name[:7]) >= 9_000_000

@@ -1,7 +1,5 @@
 """What the study file says about machines, in the executor's terms."""
 
-import os
-
 import dagster as dg
 import pytest
 import yaml
@@ -9,7 +7,7 @@ import yaml
 from heart_assets.compute import ingest_needs, learning_needs, pool_limits, runs_at_once, study_executor
 from heart_assets.definitions import build_definitions
 from heart_assets.errors import StudyError
-from heart_assets.executor import SlurmResources
+from heart_assets.executor import SlurmResources, available_cores
 from heart_assets.executor.declare import gpus_of, slurm_of
 from heart_assets.home import PROJECT
 from heart_assets.settings import ComputeSettings, load_settings
@@ -50,7 +48,7 @@ def test_on_a_cluster_learning_and_cleaning_are_jobs_and_the_rest_is_not(tmp_pat
     assert asked == {**dict.fromkeys(LEARNING, training), **dict.fromkeys(CLEANING, SlurmResources(partition="cpu"))}
     assert {name for name, op in nodes.items() if gpus_of(op.tags)} == set(LEARNING)
     assert pool_limits(settings.compute) == {"gpu": 12, "heavy_cpu": 12}
-    assert runs_at_once(settings.compute) == max(12, os.cpu_count())
+    assert runs_at_once(settings.compute) == max(12, available_cores())
     fields = study_executor(settings.compute).config_schema.config_type.fields
     assert fields["backend"].default_value == "slurm"
     assert fields["slurm"].config_type.fields["options"].default_value == ["--account=cardiac"]

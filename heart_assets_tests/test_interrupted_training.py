@@ -47,7 +47,8 @@ class Home:
 
         def when_there_is_a_checkpoint(run_id: str) -> None:
             wait_until(self.checkpoint.exists, 60)
-            interrupt(run_id) if interrupt else None
+            if interrupt:
+                interrupt(run_id)
 
         def on_started(_: RunSpec, run_id: str) -> None:
             threads.append(threading.Thread(target=when_there_is_a_checkpoint, args=(run_id,)))

@@ -121,6 +121,6 @@ def allowed(found: Sequence[str], visible: str | None) -> tuple[str, ...]:
 def available_cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """CPU cores that this process may use, by its affinity, its container's quota, and its Slurm job (not all clusters bind jobs)."""
     cores = len(os.sched_getaffinity(0))
-    cores = min(cores, int(os.environ.get("SLURM_CPUS_PER_TASK", cores)))
+    cores = min(cores, int(os.environ.get("SLURM_CPUS_ON_NODE", cores)))
     quota = cgroup.read_text().split() if cgroup.exists() else ["max"]
     return cores if quota[0] == "max" else max(1, min(cores, int(quota[0]) // int(quota[1])))

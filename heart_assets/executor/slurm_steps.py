@@ -73,7 +73,7 @@ class SlurmSteps:
         files.end.unlink(missing_ok=True)
         job_id = self.slurm.submit(
             files.name,
-            job_script(order, (str(files.end), str(self._grace_seconds)), gpus, resources.cpus),
+            job_script(order, (str(files.end), str(self._grace_seconds)), gpus),
             resources,
             gpus=gpus,
             output=files.output,
@@ -242,12 +242,11 @@ def job_name(order: Order) -> str:
     return f"dagster-{order.run_id}-{safe}-{order.attempt}"
 
 
-def job_script(order: Order, arguments: Sequence[str], gpus: int, cpus: int | None) -> str:
+def job_script(order: Order, arguments: Sequence[str], gpus: int) -> str:
     """The batch script: the step's variables, what it may see and use, and the program that watches over it."""
     variables = dict(order.environment)
     if not gpus:
         variables["CUDA_VISIBLE_DEVICES"] = ""
-    if cpus:
-        variables["OMP_NUM_THREADS"] = str(cpus)
     exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    exports.append('export OMP_NUM_THREADS="$SLURM_CPUS_ON_NODE"')
     return "\n".join(["#!/bin/sh", *exports, f"exec {shlex.join([sys.executable, '-m', JOB_MODULE, *arguments])}", ""])

@@ -89,7 +89,7 @@ def test_a_gpu_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch: py
 
 def test_cores_keep_to_affinity_job_and_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quota = tmp_path / "cpu.max"
-    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    monkeypatch.delenv("SLURM_CPUS_ON_NODE", raising=False)
     cores = len(os.sched_getaffinity(0))
     assert available_cores(quota) == cores
     for text, expected in (("max 100000", cores), ("100000 100000", 1), ("50000 100000", 1), (f"{(cores + 2) * 1000} 1000", cores)):
@@ -97,7 +97,7 @@ def test_cores_keep_to_affinity_job_and_quota(tmp_path: Path, monkeypatch: pytes
         assert available_cores(quota) == expected
     quota.unlink()
     for cpus, expected in (("1", 1), (str(cores + 2), cores)):
-        monkeypatch.setenv("SLURM_CPUS_PER_TASK", cpus)
+        monkeypatch.setenv("SLURM_CPUS_ON_NODE", cpus)
         assert available_cores(quota) == expected
 
 

@@ -16,7 +16,7 @@ from dagster import DagsterRunStatus
 from dagster._grpc.types import ExecuteRunArgs, ResumeRunArgs
 from dagster._serdes import serialize_value
 
-from heart_assets.executor import DirectRuns, RunResult, RunSpec
+from heart_assets.executor import DirectRuns, RunResult, RunSpec, available_cores
 from heart_assets.executor.dagster_internals import create_run, load_code_location
 from heart_assets_tests.executor.conftest import Toy, alive, wait_until
 from heart_assets_tests.executor.slurm_cluster import Cluster, slurm
@@ -71,8 +71,9 @@ def test_steps_end_as_they_do_on_one_machine(on_slurm: Toy, slurm_runs: DirectRu
     assert outcomes == {**dict.fromkeys(failed, "FAILURE"), **dict.fromkeys(succeeded, "SUCCESS")}
     too_many = on_slurm.failure(result.run_id, "asks_for_too_many")
     assert "Requested node configuration is not available. It was asked for --nodes=1 --ntasks=1 --gres=gpu:3." in too_many
-    assert on_slurm.notes("on_two_gpus")[-1]["visible"] == "0,1"
-    assert on_slurm.notes("on_cpu")[-1]["visible"] == ""
+    on_two_gpus, on_cpu = on_slurm.notes("on_two_gpus")[-1], on_slurm.notes("on_cpu")[-1]
+    assert (on_two_gpus["visible"], on_two_gpus["cores"], on_two_gpus["threads"]) == ("0,1", 1, "1")  # Slurm's default is one CPU
+    assert (on_cpu["visible"], on_cpu["cores"], on_cpu["threads"]) == ("", min(2, available_cores()), "2")
     events = on_slurm.events(result.run_id, "on_two_gpus")
     assert any(event.startswith("Submitted as Slurm job ") for event in events)
 

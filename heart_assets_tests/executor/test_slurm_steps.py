@@ -79,13 +79,13 @@ def test_what_is_submitted(place: SlurmSteps, scripted: ScriptedSlurm, tmp_path:
     assert job["script"].splitlines() == [
         "#!/bin/sh",
         """export SAY='it'"'"'s'""",
-        "export OMP_NUM_THREADS=4",
+        'export OMP_NUM_THREADS="$SLURM_CPUS_ON_NODE"',
         f"exec {sys.executable} -m heart_assets.executor.slurm_job {end_file(tmp_path)} 5.0",
     ]
 
 
 def test_a_job_without_gpus_sees_none() -> None:
-    assert "export CUDA_VISIBLE_DEVICES=''" in job_script(order(), (), 0, None)
+    assert "export CUDA_VISIBLE_DEVICES=''" in job_script(order(), (), 0)
 
 
 def test_names_tell_runs_steps_and_attempts_apart() -> None:

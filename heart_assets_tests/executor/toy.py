@@ -22,7 +22,7 @@ from dagster import (
     define_asset_job,
 )
 
-from heart_assets.executor import SlurmResources, build_gpu_executor, gpus, heavy_cpu
+from heart_assets.executor import SlurmResources, available_cores, build_gpu_executor, gpus, heavy_cpu
 from heart_assets.executor.declare import GPUS_TAG
 
 FOLDER = Path(os.environ.get("TOY_FOLDER", "not-set"))
@@ -38,14 +38,14 @@ def note(name: str, **facts: object) -> None:
         file.write(json.dumps(facts) + "\n")
 
 
-@asset(**heavy_cpu())
+@asset(**heavy_cpu(slurm=SlurmResources(cpus=2)))
 def on_cpu() -> None:
-    note("on_cpu")
+    note("on_cpu", cores=available_cores(), threads=os.environ.get("OMP_NUM_THREADS"))
 
 
 @asset(**gpus(2))
 def on_two_gpus() -> None:
-    note("on_two_gpus")
+    note("on_two_gpus", cores=available_cores(), threads=os.environ.get("OMP_NUM_THREADS"))
 
 
 @asset
